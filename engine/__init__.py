@@ -1,0 +1,1 @@
+"""The library: ECSO-driven synthetic alignment data for vision-language models."""

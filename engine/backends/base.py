@@ -1,0 +1,78 @@
+"""The one narrow seam to models: `async generate(messages, sampling) -> Completion`.
+
+A strategy never imports a backend and a backend never imports a strategy. Everything that a model does for the
+engine passes here, so caching, recording and fakes are backends too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.types import Completion, Message, Query, Sampling
+
+YES_NO = ("yes", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """What it takes to start a backend in an actor (picklable, no secrets: keys are named by environment variable)."""
+
+    name: str
+    model: str
+    revision: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    tensor_parallel: int = 1
+    gpus: float = 0.0
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    picture_prep: str = "processor"
+    """pad (to a square, mean colour, as LLaVA trains) or processor (the model's own preparation)."""
+    trust_remote_code: bool = False
+    seed: int = 0
+    scripted_harmful: float = 0.4
+    scripted_latency_ms: float = 0.0
+    longest_answer: int = 1024
+    """The strategy's longest max_tokens: how much of the KV cache one row in flight may need (admission)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStats:
+    """Counters since start, as shown by the progress display and written to the manifest."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    requests: int = 0
+    picture_encodes: int | None = None
+
+
+class Backend(Protocol):
+    """One model behind one actor.
+
+    Raises from `generate`: PromptError (the prompt does not fit; checked before the engine is asked), RequestError
+    (this request failed), EngineDeadError (nothing will be answered any more).
+    """
+
+    @property
+    def capacity(self) -> int:
+        """Admission budget, in the unit of `cost` (tokens of the KV cache, or rows)."""
+        ...
+
+    def cost(self, query: Query) -> int:
+        """What one row of this query holds of the budget while it is in flight (its longest step)."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model; raises UsageError where it cannot be used at all (no such model, no pictures)."""
+        ...
+
+    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion: ...
+
+    def stats(self) -> BackendStats: ...
+
+    async def close(self) -> None:
+        """Stop every process and thread of this backend. Safe to call twice."""
+        ...

@@ -1,0 +1,61 @@
+"""Load and check the JSON Schema files. Errors name the field, what was found and what was expected."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+SHOWN = 120
+"""Characters of a bad value that an error message quotes."""
+
+
+class SchemaError(ValueError):
+    """A document does not match its schema; the message names every bad field (at most ten)."""
+
+
+@cache
+def load(name: str) -> dict[str, Any]:
+    """The JSON Schema `schemas/<name>.json` as a dict. Raises FileNotFoundError for an unknown name."""
+    document: dict[str, Any] = json.loads(files("schemas").joinpath(f"{name}.json").read_text("utf-8"))
+    return document
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load(name))
+
+
+def check(name: str, document: object, *, where: str = "") -> None:
+    """Raise SchemaError unless `document` matches `schemas/<name>.json`. `where` (a file, a row) leads the message."""
+    errors = sorted(_validator(name).iter_errors(document), key=lambda error: list(map(str, error.absolute_path)))
+    if errors:
+        lines = [_line(error) for error in errors[:10]]
+        if len(errors) > 10:
+            lines.append(f"… and {len(errors) - 10} more")
+        raise SchemaError(f"{where or name}: " + "; ".join(lines))
+
+
+def _line(error: ValidationError) -> str:
+    field = ".".join(map(str, error.absolute_path)) or "(whole document)"
+    if error.validator == "additionalProperties":
+        known = ", ".join(sorted(error.schema.get("properties", {})))
+        return f"{field}: {error.message}; known keys: {known}"
+    if error.validator == "required":
+        return f"{field}: {error.message}"
+    found = json.dumps(error.instance, default=str)
+    found = found if len(found) <= SHOWN else found[:SHOWN] + "…"
+    return f"{field}: found {found}, expected {_expected(error)}"
+
+
+def _expected(error: ValidationError) -> str:
+    if error.validator == "enum":
+        return "one of " + ", ".join(json.dumps(value) for value in error.validator_value)
+    return f"{error.validator} {json.dumps(error.validator_value)}"
