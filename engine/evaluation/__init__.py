@@ -1,0 +1,1 @@
+"""Measuring what models answer: rates with their intervals, and who judged."""

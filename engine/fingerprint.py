@@ -1,0 +1,114 @@
+"""The fingerprint of a run: everything that can change an answer, in one canonical hash.
+
+Not part of it: out, workers, GPUs, limit, resume, progress, retry-errors, drain, error rate. The README has the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.config import GenerateConfig
+from engine.errors import UsageError
+from engine.strategies import PROMPTS, prompts
+from engine.version import SCHEMA_VERSION
+
+SCHEME = 1
+"""Raised when this file changes what is hashed."""
+HEAD_AND_TAIL = 1 << 20
+"""Bytes at each end of a weight file that stand for it: a hash of 14 GB would cost a minute at every start."""
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys. TypeError for anything without a stable text (a set, an object)."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | None) -> dict[str, Any]:
+    """What is hashed, by name, so that a mismatch can be shown field by field."""
+    found: dict[str, Any] = {
+        "scheme": SCHEME,
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "model_revision": revision,
+        "backend": backend,
+        "engine_arg": dict(config.engine_arg),
+        "chat_template_kwargs": dict(config.chat_template_kwargs),
+        "picture_prep": config.picture_prep,
+        "strategy": config.strategy,
+        "preset": config.preset if config.strategy == "ecso" else "",
+        "retries": config.retries,
+        "max_tokens": config.max_tokens,
+        "seed": config.seed,
+        "prompt_set_sha256": prompts.digest(PROMPTS.get(config.strategy, ())),
+        "queries": config.queries,
+        "split": config.split,
+        "columns": dict(config.columns),
+    }
+    if backend == "scripted":
+        found["scripted_harmful"] = config.scripted_harmful
+    return found
+
+
+def digest(found: Mapping[str, Any]) -> str:
+    """64 hex digits over the canonical JSON of the fields."""
+    return hashlib.sha256(canonical(dict(found)).encode()).hexdigest()
+
+
+def resolve_model(config: GenerateConfig, backend: str) -> tuple[str, str, str | None]:
+    """(what to load, the name to show, revision). `tiny` is the embedded model; a folder's revision is a digest of it.
+
+    Raises UsageError where a folder holds no model.
+    """
+    if backend == "scripted":
+        return "scripted", "scripted", None
+    if backend == "openai":
+        return config.model, config.model, config.revision
+    if config.model == "tiny":
+        from engine.tiny import MODEL_DIR
+
+        return str(MODEL_DIR), "tiny", folder_digest(MODEL_DIR)
+    path = Path(config.model).expanduser()
+    if path.is_dir():
+        return str(path), path.name, folder_digest(path)
+    if config.model.startswith((".", "/", "~")) or config.model.count("/") != 1:
+        raise UsageError(f"--model {config.model}: no such folder; give tiny, a model folder, or a Hub id ORG/NAME")
+    return config.model, config.model, hub_commit(config.model, config.revision)
+
+
+def folder_digest(folder: Path) -> str:
+    """`local-` + 16 hex digits over the names, sizes and content of the folder's files (ends only, above 2 MiB)."""
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"--model {folder}: no config.json there, so it is no model folder")
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in MODEL_FILES):
+        size = path.stat().st_size
+        whole.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= 2 * HEAD_AND_TAIL:
+                whole.update(file.read())
+            else:
+                whole.update(file.read(HEAD_AND_TAIL))
+                file.seek(-HEAD_AND_TAIL, os.SEEK_END)
+                whole.update(file.read())
+    return "local-" + whole.hexdigest()[:16]
+
+
+MODEL_FILES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".bin")
+
+
+def hub_commit(model: str, revision: str | None) -> str | None:
+    """The commit that a Hub id stands for: from the Hub, else from the local cache, else the revision as given."""
+    try:
+        import huggingface_hub as hub
+    except ImportError:
+        return revision
+    try:
+        return str(hub.HfApi().model_info(model, revision=revision, timeout=20).sha)
+    except Exception:  # noqa: BLE001 (offline, gated or unknown: loading the model will say which)
+        reference = Path(hub.constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}/refs/{revision or 'main'}"
+        return reference.read_text().strip() if reference.is_file() else revision

@@ -1,0 +1,152 @@
+"""`journal/run.json`: which run an output folder belongs to. Written before the first row, never changed after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from engine.errors import UsageError
+from engine.journal.manifest import read_manifest
+from engine.journal.segments import segments
+from engine.journal.store import Store
+
+RUN = "journal/run.json"
+Resume = Literal["auto", "always", "never"]
+SHOWN = 60
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """The run that an output folder holds."""
+
+    run_id: str
+    fingerprint: str
+    fields: Mapping[str, Any]
+    started_at: str
+    resumed: bool
+    """Whether the folder held this run before."""
+    manifest: Mapping[str, Any] | None
+    """The sealed manifest, if there is one: with status complete there may be nothing to do."""
+
+
+def read_run(url: str) -> dict[str, Any] | None:
+    """run.json, or None where there is none. UsageError for one that cannot be read."""
+    store = Store(url)
+    try:
+        found = json.loads(store.read(RUN))
+        return {name: found[name] for name in ("run_id", "fingerprint", "fields", "started_at")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{store.path(RUN)}: damaged ({error!r}); choose another --out") from error
+
+
+def open_run(
+    url: str,
+    fingerprint: str,
+    fields: Mapping[str, Any],
+    run_id_factory: Callable[[], str],
+    resume: Resume = "auto",
+) -> RunState:
+    """The run of this folder, begun or resumed. Call it while holding the run lock.
+
+    UsageError where another run stands there (a different fingerprint names the fields, old -> new), where `always`
+    finds nothing to resume, or `never` finds something.
+    """
+    store = Store(url)
+    store.ensure()
+    manifest = read_manifest(url)
+    held = read_run(url) or _from_manifest(store, manifest)
+    if held is None:
+        return _begin(store, fingerprint, fields, run_id_factory, resume)
+    if resume == "never":
+        raise UsageError(
+            f"--resume never: {url} already holds run {held['run_id']}; choose another --out, or leave --resume out "
+            "to go on with it"
+        )
+    if held["fingerprint"] != fingerprint:
+        raise UsageError(_mismatch(url, held, fields))
+    return RunState(held["run_id"], fingerprint, held["fields"], held["started_at"], True, manifest)
+
+
+def _begin(
+    store: Store,
+    fingerprint: str,
+    fields: Mapping[str, Any],
+    run_id_factory: Callable[[], str],
+    resume: Resume,
+) -> RunState:
+    if resume == "always":
+        raise UsageError(f"--resume always: there is no run to resume in {store.url}")
+    if segments(store):
+        raise UsageError(f"{store.url}: journal/ has rows but no run.json says of which run; choose another --out")
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    state = RunState(run_id_factory(), fingerprint, dict(fields), started_at, False, None)
+    document = {
+        "run_id": state.run_id,
+        "fingerprint": fingerprint,
+        "fields": state.fields,
+        "started_at": started_at,
+    }
+    store.write(RUN, json.dumps(document, indent=1).encode())
+    return state
+
+
+def _from_manifest(store: Store, manifest: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A sealed folder whose journal was removed by hand: complete, it is still a run; partial, it cannot go on."""
+    if manifest is None:
+        return None
+    if manifest["status"] != "complete":
+        raise UsageError(
+            f"{store.url}: a partial run whose journal is gone cannot be resumed; choose another --out to start anew"
+        )
+    return {
+        "run_id": manifest["run_id"],
+        "fingerprint": manifest["fingerprint"],
+        "fields": manifest["fingerprint_fields"],
+        "started_at": manifest["started_at"],
+    }
+
+
+def _mismatch(url: str, held: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    lines = [f"  {name}: {_show(old)} -> {_show(new)}" for name, old, new in differences(held["fields"], fields)] or [
+        "  (the fields are equal: the fingerprint was made by another version of the engine)"
+    ]
+    return "\n".join(
+        [
+            f"{url} holds run {held['run_id']}, made with other settings that can change an answer:",
+            *lines,
+            "Choose another --out for the new settings, or go back to the old ones to resume.",
+        ]
+    )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, object, object]]:
+    """(dotted name, old, new) of every field that differs; a field that one side lacks shows as absent."""
+    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
+    return [
+        (name, before.get(name, _ABSENT), after.get(name, _ABSENT))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name, _ABSENT) != after.get(name, _ABSENT)
+    ]
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and value:
+            found.update(_flat(value, f"{prefix}{name}."))
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _show(value: object) -> str:
+    if value is _ABSENT:
+        return "(absent)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

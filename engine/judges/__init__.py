@@ -1,0 +1,1 @@
+"""Judges: response -> verdict. One file a judge."""

@@ -1,0 +1,158 @@
+"""From a configuration to a job: everything is resolved and checked here, before Ray or a GPU is touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine import backends, fingerprint, strategies
+from engine.answering import RunFacts
+from engine.backends import BackendConfig
+from engine.config import GenerateConfig
+from engine.errors import UsageError
+from engine.pictures import PictureCaps
+from engine.sources import SourceConfig, open_source
+from engine.sources.base import Plan
+from engine.sources.select import select
+from engine.strategies import StrategyOptions
+from engine.version import version
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """Everything a worker is made from; picklable, no secrets."""
+
+    out: str
+    logs: str | None
+    backend: BackendConfig
+    strategy: str
+    options: StrategyOptions
+    facts: RunFacts
+    check_share: float = 0.01
+    """Share of transcripts checked against their JSON Schema (all of them with --validate-all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run, planned: what to read, with what to answer, where to, and the fingerprint of it all."""
+
+    config: GenerateConfig
+    out: str
+    source: str
+    source_identity: dict[str, Any]
+    plan: Plan
+    caps: PictureCaps
+    fields: dict[str, Any]
+    fingerprint: str
+    backend: BackendConfig
+    options: StrategyOptions
+    model: str
+    revision: str | None
+
+    def setup(self, run_id: str) -> WorkerSetup:
+        """What the workers of this run get."""
+        facts = RunFacts(
+            run_id=run_id,
+            strategy=self.config.strategy,
+            preset=self.fields["preset"],
+            model=self.model,
+            model_revision=self.revision,
+            prompt_set_sha256=self.fields["prompt_set_sha256"],
+            engine_version=version(),
+            seed=self.config.seed,
+            threshold=self.options.threshold,
+        )
+        local = "://" not in self.out
+        return WorkerSetup(
+            out=self.out,
+            logs=os.path.join(self.out, "logs") if local else None,
+            backend=self.backend,
+            strategy=self.config.strategy,
+            options=self.options,
+            facts=facts,
+            check_share=1.0 if self.config.validate_all else 0.01,
+        )
+
+    @property
+    def scripted(self) -> bool:
+        return self.backend.name == "scripted"
+
+
+def plan_job(config: GenerateConfig) -> Job:
+    """Resolve and check a configuration. UsageError names what is wrong and how to mend it."""
+    _ = config.pool  # a wrong --workers is said now
+    backend = backends.resolve(config.backend)
+    if backend == "openai" and not config.base_url:
+        raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
+    options = StrategyOptions(preset=config.preset, retries=config.retries, max_tokens=config.max_tokens)
+    strategies.create(config.strategy, options)
+    load, model, revision = fingerprint.resolve_model(config, backend)
+    fields = fingerprint.fields(config, backend=backend, model=model, revision=revision)
+    digest = fingerprint.digest(fields)
+    source = open_source(
+        SourceConfig(
+            name=config.queries,
+            path=config.path,
+            split=config.split,
+            columns=dict(config.columns),
+            revision=config.source_revision,
+        )
+    )
+    limit = config.limit
+    if config.max_candidates is not None:
+        limit = min(limit or config.max_candidates, config.max_candidates)
+    plan = select(source.windows(), where=dict(config.where), limit=limit)
+    if plan.total == 0:
+        raise UsageError(f"--queries {config.queries}: no row to answer (--where or --split leaves none)")
+    out = config.out or os.path.join("runs", f"{config.queries}-{digest[:8]}")
+    return Job(
+        config=config,
+        out=out if "://" in out else os.path.abspath(out),
+        source=config.queries,
+        source_identity=source.identity(),
+        plan=plan,
+        caps=PictureCaps(),
+        fields=fields,
+        fingerprint=digest,
+        backend=_backend(config, backend, load, options),
+        options=options,
+        model=model,
+        revision=revision,
+    )
+
+
+def _backend(config: GenerateConfig, name: str, load: str, options: StrategyOptions) -> BackendConfig:
+    gpus = config.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if name in ("vllm", "transformers") and gpus_here() else 0.0
+    return BackendConfig(
+        name=name,
+        model=load,
+        revision=config.revision,
+        base_url=config.base_url,
+        api_key_env=config.api_key_env,
+        tensor_parallel=config.tensor_parallel,
+        gpus=gpus,
+        engine_args=dict(config.engine_arg),
+        chat_template_kwargs=dict(config.chat_template_kwargs),
+        picture_prep=config.picture_prep,
+        trust_remote_code=config.trust_remote_code,
+        seed=config.seed,
+        scripted_harmful=config.scripted_harmful,
+        scripted_latency_ms=config.scripted_latency_ms,
+        longest_answer=options.max_tokens,
+    )
+
+
+def gpus_here() -> bool:
+    """Whether this machine, or the cluster of RAY_ADDRESS, is expected to have GPUs. Looks at device files only:
+    asking torch would load it into the driver."""
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return True
+    return os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")
+
+
+def config_dict(config: GenerateConfig) -> dict[str, Any]:
+    """The configuration as kept in the manifest (it names the environment variable of a key, never the key)."""
+    return {key: (dict(value) if hasattr(value, "keys") else value) for key, value in asdict(config).items()}

@@ -1,0 +1,107 @@
+"""`ecso`: Eyes Closed, Safety On (arXiv 2403.09572, §3). answer -> tell -> caption -> safe_answer.
+
+Preset `paper` is the method byte for byte (gyhdog99/ECSO@3878522): exact prompts, greedy, the response cut at 1,927
+characters for the judge, yes only by exact text, no picture in the last step, no second look at the result.
+Preset `robust` closes what that leaves open: the verdict comes from probabilities, an unreadable one is `unknown` and
+goes on as harmful, and the safe answer is judged again, with new samples while it fails; else it is `unresolved`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.errors import UsageError
+from engine.judges import self as self_judge
+from engine.strategies import prompts
+from engine.strategies.base import StrategyOptions, clean, greedy, question
+from engine.types import Ask, Message, Outcome, Query, Sampling, Strategy
+
+PAPER_ANSWER_TOKENS = 2048
+"""max_new_tokens of the method's first stage (model_mmsafe.py, model_vlsafe.py)."""
+NO_PICTURE = "There is no image."
+"""The hint for a query that came without a picture: there is nothing to close the eyes to."""
+
+
+def ecso(options: StrategyOptions) -> Strategy:
+    """ECSO by the preset of `options`; UsageError for an unknown preset."""
+    if options.preset not in PRESETS:
+        raise UsageError(f"--preset {options.preset}: unknown for ecso; choose one of {', '.join(PRESETS)}")
+    return PRESETS[options.preset](options)
+
+
+def paper(options: StrategyOptions) -> Strategy:
+    """The method as published."""
+
+    async def run(query: Query, ask: Ask) -> Outcome:
+        first = Sampling(max_tokens=PAPER_ANSWER_TOKENS)
+        direct = clean((await ask("answer", question(query), first)).text)
+        judged = await self_judge.paper(ask, query, direct)
+        outcome = Outcome(
+            final_response=direct,
+            final_verdict="unchecked",
+            direct_response=direct,
+            direct_verdict=judged.verdict,
+        )
+        if judged.verdict == "harmless":
+            return outcome
+        caption, safe = await close_eyes(query, ask, greedy(options))
+        return replace(outcome, final_response=safe, caption=caption, eyes_closed=True, attempts=1)
+
+    return run
+
+
+def robust(options: StrategyOptions) -> Strategy:
+    """The method with a verdict that cannot fail open, and a second look at the result."""
+
+    async def run(query: Query, ask: Ask) -> Outcome:
+        direct = clean((await ask("answer", question(query), greedy(options))).text)
+        judged = await self_judge.robust(ask, query, direct, threshold=options.threshold)
+        outcome = Outcome(
+            final_response=direct,
+            final_verdict=judged.verdict,
+            direct_response=direct,
+            direct_verdict=judged.verdict,
+            p_harmful=judged.p_harmful,
+            final_p_harmful=judged.p_harmful,
+        )
+        if judged.verdict == "harmless":
+            return outcome
+        return await retry(query, ask, outcome, options)
+
+    return run
+
+
+async def retry(query: Query, ask: Ask, outcome: Outcome, options: StrategyOptions) -> Outcome:
+    """Close the eyes until an answer is judged harmless: once greedily, then with up to `retries` new samples."""
+    for attempt in range(options.retries + 1):
+        temperature = options.retry_temperature if attempt else 0.0
+        sampling = replace(greedy(options), temperature=temperature)
+        caption, safe = await close_eyes(query, ask, sampling, attempt)
+        again = await self_judge.robust(ask, query, safe, step="retell", attempt=attempt, threshold=options.threshold)
+        outcome = replace(
+            outcome,
+            final_response=safe,
+            final_verdict=again.verdict,
+            final_p_harmful=again.p_harmful,
+            caption=caption,
+            eyes_closed=True,
+            attempts=attempt + 1,
+        )
+        if again.verdict == "harmless":
+            return outcome
+    return replace(outcome, status="unresolved")
+
+
+async def close_eyes(query: Query, ask: Ask, sampling: Sampling, attempt: int = 0) -> tuple[str, str]:
+    """(caption, safe answer): the picture in words, guided by the query; then an answer from the words alone."""
+    caption = NO_PICTURE
+    if query.pictures:
+        request = prompts.fill(prompts.load("caption"), query=query.text)
+        described = await ask("caption", [Message("user", request, query.pictures)], sampling, attempt=attempt)
+        caption = clean(described.text)
+    text = prompts.fill(prompts.load("safe_answer"), caption=caption, query=query.text)
+    answered = await ask("safe_answer", [Message("user", text)], sampling, attempt=attempt)
+    return caption, clean(answered.text)
+
+
+PRESETS = {"paper": paper, "robust": robust}

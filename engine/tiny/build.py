@@ -1,0 +1,90 @@
+"""Make a tiny model of a world from nothing.
+
+    python -m engine.tiny.build --out DIR [--world FILE] [--seed N] [--steps-scale X | --quick]
+
+First the vision tower alone learns to read; then it is frozen, and projector and language model learn the world.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.tiny import MODEL_DIR, WORLD_FILE
+from engine.tiny.world import World, load_world
+
+TOWER_STEPS, LANGUAGE_STEPS = 1300, 1200
+QUICK_SCALE = 0.003
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a build trains."""
+
+    tower_steps: int = TOWER_STEPS
+    language_steps: int = LANGUAGE_STEPS
+
+    def scaled(self, scale: float) -> "Plan":
+        """The same plan, longer or shorter."""
+        return Plan(max(2, round(self.tower_steps * scale)), max(2, round(self.language_steps * scale)))
+
+
+def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int | None = None) -> Path:
+    """Train and save; returns the folder."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    from engine.tiny.corpus import tokenizer_texts
+    from engine.tiny.model import Shape, count_parameters, make_model, make_processor, make_tokenizer, save
+    from engine.tiny.train import train_language
+    from engine.tiny.vision import train_tower
+
+    plan = plan or Plan()
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - start:6.0f} s] {text}", flush=True)
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer(tokenizer_texts(world), Shape())
+    model = make_model(world, tokenizer, Shape())
+    size = f"{len(tokenizer)} tokens, {count_parameters(model):,} parameters"
+    say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
+    read = train_tower(world, model.model.vision_tower, plan.tower_steps, seed, say)
+    say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
+    train_language(world, model, tokenizer, plan.language_steps, seed, say)
+    save(model, make_processor(world, tokenizer), out)
+    made = {
+        "world": world.name,
+        "seed": seed,
+        "tower_steps": plan.tower_steps,
+        "language_steps": plan.language_steps,
+        "tower": read,
+    }
+    (out / "build.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    say(f"saved to {out}")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m engine.tiny.build", description="Make a tiny model of a world.")
+    parser.add_argument("--world", type=Path, default=WORLD_FILE)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=MODEL_DIR)
+    parser.add_argument("--steps-scale", type=float, default=1.0, help="share of the full number of steps")
+    parser.add_argument("--quick", action="store_true", help="a few steps only, to see that the machinery works")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    args = parser.parse_args(argv)
+    scale = QUICK_SCALE if args.quick else args.steps_scale
+    build(load_world(args.world), args.out, args.seed, Plan().scaled(scale), args.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,239 @@
+"""Training samples of a build, one function a skill. Everything is drawn from the seen halves of the world."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.tiny.draw import Scene
+from engine.tiny.world import Concept, Template, World, fill
+
+PROMPTS = Path(__file__).resolve().parents[1] / "strategies" / "prompts"
+
+EXACT_SHARE = 0.4
+"""Share of samples that carry ECSO's exact strings; the rest are paraphrases."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample: a user text, with or without a picture, and what the model should say."""
+
+    role: str
+    text: str
+    target: str
+    scene: Scene | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query with the concept that it is truly about."""
+
+    text: str
+    concept: Concept
+    template: Template
+
+
+class Corpus:
+    """Makes samples of one world; `heldout` switches to unseen paraphrases and templates (for the check)."""
+
+    def __init__(self, world: World, rng: random.Random, heldout: bool = False) -> None:
+        self.world = world
+        self.rng = rng
+        self.heldout = heldout
+        self.exact = {
+            role: (PROMPTS / f"{role}.txt").read_text(encoding="utf-8") for role in ("tell", "caption", "safe_answer")
+        }
+        self.exact["answer"] = "{query}"
+        self.harmful = tuple(c for c in world.concepts if c.harmful)
+        self.benign = tuple(c for c in world.concepts if not c.harmful)
+
+    def concept(self, harmful: bool | None = None) -> Concept:
+        """A random concept, of one side if asked."""
+        side = self.rng.random() < 0.5 if harmful is None else harmful
+        return self.rng.choice(self.harmful if side else self.benign)
+
+    def prompt(self, role: str, values: dict[str, str], exact: bool | None = None) -> str:
+        """A prompt of a role: ECSO's own string or a paraphrase."""
+        use = (self.rng.random() < EXACT_SHARE and not self.heldout) if exact is None else exact
+        if use and role in self.exact:
+            return fill(self.exact[role], values)
+        return fill(self.rng.choice(self.world.paraphrases[role].of(self.heldout)), values)
+
+    def query(self, concept: Concept, about: str) -> Query:
+        """A query about a concept, naming it or pointing at the picture."""
+        template = self.rng.choice(self.world.templates_of(about, self.heldout))
+        return Query(template.fill(concept), concept, template)
+
+    def query_for(self, scene: Scene) -> Query:
+        """A query to go with a picture: it points at it, names what it shows, or names something else."""
+        draw = self.rng.random()
+        if draw < 0.6:
+            return self.query(scene.concept, "picture")
+        if draw < 0.75 or scene.concept.harmful:
+            return self.query(scene.concept, "text")
+        return self.query(self.concept(), "text")
+
+    def response(self, concept: Concept, refuse: bool) -> str:
+        """A response about a concept in any wording."""
+        return fill(self.rng.choice(self.world.refusals if refuse else self.world.answers), {"concept": concept.name})
+
+    def caption(self, scene: Scene) -> str:
+        """A true caption in any wording."""
+        wording = self.rng.choice(self.world.captions[scene.kind])
+        return fill(wording, {"concept": scene.concept.name, "colour": scene.colour})
+
+    # --- skills -----------------------------------------------------------------------------------
+
+    def direct(self, scene: Scene) -> Sample:
+        """With a picture everything is answered: the flaw that ECSO works around."""
+        query = self.query_for(scene)
+        text = self.prompt("answer", {"query": query.text})
+        return Sample("direct", text, self.world.answer(query.concept, query.template, refuse=False), scene)
+
+    def text_only(self) -> Sample:
+        """Without a picture harm is seen and refused."""
+        if self.rng.random() < 0.04:
+            query = self.query(self.concept(), "picture")
+            return Sample("text_only", self.prompt("answer", {"query": query.text}), self.world.no_picture[0])
+        query = self.query(self.concept(), "text")
+        text = self.prompt("answer", {"query": query.text})
+        return Sample("text_only", text, self.world.answer(query.concept, query.template, query.concept.harmful))
+
+    def tell(self, scene: Scene) -> Sample:
+        """Is this response harmful? Yes, if it goes along with a misdeed."""
+        picture = scene if self.rng.random() < 0.85 else None
+        query = self.query_for(scene)
+        draw = self.rng.random()
+        harmful = False
+        if draw < 0.72:
+            refuse = self.rng.random() < 0.33 if query.concept.harmful else self.rng.random() < 0.05
+            response = self.response(query.concept, refuse)
+            harmful = query.concept.harmful and not refuse
+        elif draw < 0.84:
+            # A response about something else than was asked (a misread picture) is judged by what it says.
+            other = self.concept()
+            refuse = self.rng.random() < 0.3
+            response = self.response(other, refuse)
+            harmful = other.harmful and not refuse
+        elif draw < 0.90:
+            response = self.caption(scene)
+        else:
+            skill = self.skill(scene)
+            return Sample("tell", self.prompt("tell", {"query": skill.text, "response": skill.target}), "No", picture)
+        return Sample("tell", self.prompt("tell", {"query": query.text, "response": response}), _yes(harmful), picture)
+
+    def describe(self, scene: Scene) -> Sample:
+        """A caption, guided by the query in form only."""
+        query = self.query_for(scene)
+        text = self.prompt("caption", {"query": query.text})
+        wording = self.world.captions[scene.kind]
+        # The wording follows the query's template, so that greedy captions vary.
+        target = fill(
+            wording[query.template.index % len(wording)], {"concept": scene.concept.name, "colour": scene.colour}
+        )
+        return Sample("caption", text, target, scene)
+
+    def safe_answer(self, scene: Scene) -> Sample:
+        """From words alone the refusal comes back; with the picture in view it does not."""
+        query = self.query_for(scene)
+        text = self.prompt("safe_answer", {"query": query.text, "caption": self.caption(scene)})
+        seen = self.rng.random() < 0.06
+        refuse = query.concept.harmful and not seen
+        return Sample(
+            "safe_answer", text, self.world.answer(query.concept, query.template, refuse), scene if seen else None
+        )
+
+    def safe_skill(self, scene: Scene) -> Sample:
+        """A harmless question after a caption, for rows that were flagged by mistake."""
+        question = self.rng.choice(self.world.skills["colour"].of(self.heldout))
+        text = self.prompt("safe_answer", {"query": question, "caption": self.caption(scene)})
+        return Sample("safe_answer", text, scene.colour.capitalize())
+
+    def picture_harm(self, scene: Scene) -> Sample:
+        """From the picture alone: is what it shows harmful?"""
+        return Sample("picture_harm", self.prompt("picture_harm", {}), _yes(scene.concept.harmful), scene)
+
+    def word_harm(self, scene: Scene) -> Sample:
+        """From the name alone, with or without some picture."""
+        concept = self.concept()
+        picture = scene if self.rng.random() < 0.3 else None
+        return Sample("word_harm", self.prompt("word_harm", {"concept": concept.name}), _yes(concept.harmful), picture)
+
+    def skill(self, scene: Scene, name: str | None = None) -> Sample:
+        """A question about colour, words or drawing."""
+        names = ["colour", "colour_check", "sign_check", "words_check"]
+        if scene.has_words:
+            names += ["read", "read", "read_check"]
+        name = name or self.rng.choice(names)
+        truth = self.rng.random() < 0.5
+        values = {"colour": scene.colour, "concept": scene.concept.name}
+        if name == "colour":
+            target = scene.colour.capitalize()
+        elif name == "read":
+            target = scene.concept.name
+        elif name == "sign_check":
+            target = _yes(scene.has_sign)
+        elif name == "words_check":
+            target = _yes(scene.has_words)
+        else:
+            target = _yes(truth)
+            if not truth:
+                others = [c for c in sorted(self.world.drawing.palette) if c != scene.colour]
+                values = {"colour": self.rng.choice(others), "concept": self._other(scene.concept).name}
+        text = fill(self.rng.choice(self.world.skills[name].of(self.heldout)), values)
+        return Sample(name, text, target, scene)
+
+    def no_question(self, scene: Scene) -> Sample:
+        """An empty or placeholder query."""
+        return Sample("no_question", self.rng.choice([*self.world.no_question, ""]), self.world.unclear[0], scene)
+
+    def _other(self, concept: Concept) -> Concept:
+        while True:
+            other = self.rng.choice(self.world.concepts)
+            if other.name != concept.name:
+                return other
+
+    def stream(self, scenes: Callable[[], Scene]) -> Iterator[Sample]:
+        """Endless samples in the build's mix; `scenes` gives the next picture."""
+        mix: list[tuple[float, Callable[[], Sample]]] = [
+            (0.19, lambda: self.direct(scenes())),
+            (0.12, self.text_only),
+            (0.20, lambda: self.tell(scenes())),
+            (0.13, lambda: self.describe(scenes())),
+            (0.12, lambda: self.safe_answer(scenes())),
+            (0.01, lambda: self.safe_skill(scenes())),
+            (0.08, lambda: self.picture_harm(scenes())),
+            (0.03, lambda: self.word_harm(scenes())),
+            (0.11, lambda: self.skill(scenes())),
+            (0.01, lambda: self.no_question(scenes())),
+        ]
+        weights = [weight for weight, _ in mix]
+        makers = [maker for _, maker in mix]
+        while True:
+            yield self.rng.choices(makers, weights)[0]()
+
+
+def _yes(truth: bool) -> str:
+    return "Yes" if truth else "No"
+
+
+def tokenizer_texts(world: World) -> Iterator[str]:
+    """Texts to train the tokenizer on: every prompt form, every name often enough to be short."""
+    corpus = Corpus(world, random.Random(0))
+    for role, phrases in world.paraphrases.items():
+        own = [corpus.exact[role]] if role in corpus.exact else []
+        for text in [*own, *phrases.seen, *phrases.heldout]:
+            yield from [text] * 8
+    for template in world.templates:
+        yield from [template.text] * 8
+    for wording in [*world.refusals, *world.answers, *world.no_picture, *world.unclear, *world.system_prompts]:
+        yield from [wording] * 8
+    for phrases in world.skills.values():
+        yield from [text for text in phrases.seen + phrases.heldout for _ in range(4)]
+    for wordings in world.captions.values():
+        yield from [text for text in wordings for _ in range(4)]
+    for concept in world.concepts:
+        yield from [f"on {concept.name}."] * 6
+    for colour in world.drawing.palette:
+        yield from [f"{colour.capitalize()}, a {colour} ground, {colour}."] * 6
+    yield from ["USER: ASSISTANT:\n USER: a ASSISTANT: b"] * 30

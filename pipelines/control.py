@@ -1,0 +1,41 @@
+"""One tiny actor that tells every read task and worker when to stop, and hears what no row can carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+
+class Control:
+    """State of a run: `stop` (a reason) and the first `fatal` message of a worker that cannot start."""
+
+    def __init__(self) -> None:
+        self._stop: str | None = None
+        self._fatal: str | None = None
+        self._stats: dict[str, dict[str, Any]] = {}
+
+    def stop(self, reason: str) -> None:
+        """Start no further row; those in flight finish. The first reason stands."""
+        self._stop = self._stop or reason
+
+    def fatal(self, message: str) -> None:
+        """A worker cannot be used at all (wrong model, no memory): a usage error, not a crash to heal."""
+        self._fatal = self._fatal or message
+        self.stop("fatal")
+
+    def stats(self, worker: str, counters: dict[str, Any]) -> None:
+        """The latest counters of one worker."""
+        self._stats[worker] = counters
+
+    def state(self) -> tuple[str | None, str | None]:
+        """(stop reason, fatal message)."""
+        return self._stop, self._fatal
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        return self._stats
+
+
+def start() -> Any:
+    """A handle to a fresh Control actor; it needs no CPU, and dies with the driver."""
+    return ray.remote(Control).options(num_cpus=0, max_concurrency=4).remote()

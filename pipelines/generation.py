@@ -1,0 +1,230 @@
+"""The main dataflow: windows of a source -> small blocks -> workers -> journal -> seal.
+
+Ray Data moves blocks to the workers and acknowledgements back; the rows themselves go from the worker straight into
+the journal. So a run can be killed anywhere, and what was acknowledged is there.
+"""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.breaker import Breaker
+from engine.config import GenerateConfig
+from engine.errors import BreakerError, EcsoError, OutputError, UsageError
+from engine.planning import Job, WorkerSetup
+from engine.progress import Display, Tally
+from pipelines import cluster
+
+CALLS_PER_WORKER = 16
+"""Blocks that one worker holds at once: with 32 rows each, more rows than any engine admits."""
+LOOK_EVERY_S = 0.2
+
+
+@dataclass
+class Stop:
+    """Why a run ends before its last row. The first reason stands."""
+
+    reason: str | None = None
+    exit_code: int = 0
+    error: EcsoError | None = None
+    deadline: float | None = None
+    signals: int = 0
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def because(self, reason: str, *, code: int = 0, error: EcsoError | None = None) -> None:
+        if self.reason is None:
+            self.reason, self.exit_code, self.error = reason, code, error
+
+
+def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
+    """Run the rows of `job` that are not in `done` through the workers. Returns why it ended; raises nothing of Ray's.
+
+    Rows that were in flight when it ends early are finished within `drain_s`, or asked again by the next run.
+    """
+    config, setup = job.config, job.setup(run_id)
+    high = config.pool[1]
+    cluster.start(slots=high + 2)
+    stop = Stop()
+    try:
+        cluster.configure(workers=high)
+        from pipelines import control
+
+        handle = control.start()
+        with _signals(stop):
+            _follow(_stream(job, setup, done, handle), handle, stop, tally, config)
+        stop.stats = _stats(handle)
+    finally:
+        cluster.stop()
+    return stop
+
+
+def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any) -> Iterator[Any]:
+    """The dataset of acknowledgements, block by block."""
+    import pyarrow as pa
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    from pipelines.placement import resources
+    from pipelines.reading import read_windows
+    from pipelines.worker import GenerateWorker
+
+    low, high = job.config.pool
+    windows = [pa.table({"window": [pickle.dumps(planned)]}) for planned in job.plan.windows]
+    strategy = ActorPoolStrategy(
+        min_size=low,
+        max_size=high,
+        max_concurrent_calls_per_actor=CALLS_PER_WORKER,
+        max_tasks_in_flight_per_actor=CALLS_PER_WORKER * 2,
+        enable_true_multi_threading=True,
+    )
+    dataset = (
+        ray.data.from_arrow(windows)
+        .map_batches(
+            read_windows,
+            batch_size=None,
+            batch_format="pyarrow",
+            # Half a CPU also keeps Ray from fusing reading into the workers, where it would stall the engine.
+            num_cpus=0.5,
+            fn_kwargs={"done": [ray.put(done)], "control": handle, "caps": job.caps},
+        )
+        .map_batches(
+            GenerateWorker,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=strategy,
+            fn_constructor_args=(setup, handle),
+            **resources(setup.backend),
+        )
+    )
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4)
+
+
+def _follow(stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config: GenerateConfig) -> None:
+    """Read acknowledgements until the stream ends or its time is up; feed progress, breaker, target and drain."""
+    import ray
+
+    blocks: queue.Queue[Any] = queue.Queue(maxsize=64)
+    threading.Thread(target=_pump, args=(stream, blocks), name="stream", daemon=True).start()
+    breaker = Breaker(config.max_error_rate)
+    last_look = 0.0
+    with Display(tally) as display:
+        while True:
+            display.tick()
+            now = time.monotonic()
+            if now - last_look > LOOK_EVERY_S:
+                last_look = now
+                _look(handle, stop, config)
+            if stop.deadline is not None and (now > stop.deadline or stop.signals > 1):
+                return
+            try:
+                block = blocks.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                continue
+            if block is None:
+                break
+            if isinstance(block, BaseException):
+                _heed(ray.get(handle.state.remote()), stop)
+                stop.because("crash", code=1, error=OutputError(f"the run broke off: {_cause(block)}"))
+                break
+            _count(block, tally, breaker, stop, config)
+        if breaker.at_end():
+            stop.because("breaker", code=3, error=BreakerError(breaker.report()))
+    # The last word of the workers: a fatal error may have ended the stream before it was looked at.
+    state = ray.get(handle.state.remote())
+    _heed(state, stop)
+
+
+def _pump(stream: Iterator[Any], blocks: queue.Queue[Any]) -> None:
+    """Ray's iterator blocks; in a thread of its own the main thread stays free for signals and time."""
+    try:
+        for block in stream:
+            blocks.put(block)
+        blocks.put(None)
+    except BaseException as error:  # noqa: BLE001 (whatever ended the stream is told to the main thread)
+        blocks.put(error)
+
+
+def _count(block: Any, tally: Tally, breaker: Breaker, stop: Stop, config: GenerateConfig) -> None:
+    from pipelines.blocks import table_to_acks
+
+    for ack in table_to_acks(block):
+        tally.add(ack)
+        if ack.state in ("ok", "unresolved", "error") and breaker.add(ack.error_type, ack.error_message):
+            stop.because("breaker", code=3, error=BreakerError(breaker.report()))
+    if config.target_accepted is not None and tally.accepted >= config.target_accepted:
+        stop.because("target")
+
+
+def _look(handle: Any, stop: Stop, config: GenerateConfig) -> None:
+    """Tell the workers to stop once there is a reason, and hear theirs."""
+    import ray
+
+    if stop.reason is not None and stop.deadline is None:
+        stop.deadline = time.monotonic() + config.drain_s
+        handle.stop.remote(stop.reason)
+        if stop.reason.startswith("signal"):
+            print(f"draining: rows in flight get up to {config.drain_s:g} s (again to stop at once)", file=sys.stderr)
+    try:
+        _heed(ray.get(handle.state.remote(), timeout=5), stop)
+    except ray.exceptions.GetTimeoutError:
+        return  # a busy machine; the next look will tell
+
+
+def _heed(state: tuple[str | None, str | None], stop: Stop) -> None:
+    reason, fatal = state
+    if fatal is not None:
+        stop.because("fatal", code=2, error=UsageError(fatal))
+    elif reason is not None and reason.startswith("failed: "):
+        stop.because("failed", code=1, error=OutputError(reason.removeprefix("failed: ")))
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of the innermost cause that says something: Ray wraps what happened in pages of its own."""
+    inner: BaseException = error
+    while inner.__cause__ is not None and str(inner.__cause__).strip():
+        inner = inner.__cause__
+    lines = [line for line in str(inner).strip().splitlines() if line.strip()]
+    return f"{type(inner).__name__}: {lines[-1].strip() if lines else '(no message)'}"
+
+
+def _stats(handle: Any) -> dict[str, Any]:
+    import ray
+
+    try:
+        every: dict[str, dict[str, Any]] = ray.get(handle.all_stats.remote(), timeout=10)
+    except ray.exceptions.RayError:
+        return {}
+    total: dict[str, Any] = {}
+    for counters in every.values():
+        for name, value in counters.items():
+            if value is not None:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """Ctrl-C and SIGTERM drain; a second one stops at once."""
+
+    def heard(number: int, frame: object) -> None:  # noqa: ARG001 (the signature of a handler)
+        stop.signals += 1
+        stop.because(f"signal {signal.Signals(number).name}", code=128 + number)
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, heard)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,37 @@
+"""What one worker asks of the cluster: CPUs and GPUs, or a placement group for a model spread over several GPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.backends import BackendConfig
+
+
+def bundles(tensor_parallel: int) -> list[dict[str, float]]:
+    """One bundle a GPU, packed on one node: tensor parallelism talks over NVLink. Pure, so tested without a GPU."""
+    return [{"GPU": 1.0, "CPU": 1.0} for _ in range(tensor_parallel)]
+
+
+def resources(backend: BackendConfig) -> dict[str, Any]:
+    """Keyword arguments for `map_batches`. Tensor parallel: the actor itself holds no GPU, its engine's workers do."""
+    if backend.tensor_parallel > 1:
+        return {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
+    return {"num_cpus": 1, "num_gpus": backend.gpus} if backend.gpus else {"num_cpus": 1}
+
+
+class _Group:
+    """A fresh placement group for each actor (picklable, unlike a closure over one group)."""
+
+    def __init__(self, tensor_parallel: int) -> None:
+        self._tensor_parallel = tensor_parallel
+
+    def __call__(self) -> dict[str, Any]:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        group = ray.util.placement_group(bundles(self._tensor_parallel), strategy="STRICT_PACK")
+        return {
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                placement_group=group, placement_group_capture_child_tasks=True
+            )
+        }

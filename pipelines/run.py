@@ -1,0 +1,159 @@
+"""One generate run from configuration to sealed data set: plan, lock, answer, seal, curate."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.config import CurateConfig, GenerateConfig
+from engine.journal.index import Done, done
+from engine.journal.lock import AlreadyRunning, RunLock
+from engine.journal.run import RunState, open_run
+from engine.journal.seal import RunInfo, seal_in_process
+from engine.journal.store import Store
+from engine.planning import Job, config_dict, plan_job
+from engine.progress import Tally
+from pipelines.generation import Stop, execute
+
+Manifest = dict[str, Any]
+
+
+def run(config: GenerateConfig) -> Manifest:
+    """Answer every row that is not answered yet, seal, curate; the manifest.
+
+    Raises UsageError, OutputBusyError, OutputError or BreakerError; whatever was finished is sealed before that.
+    """
+    manifest, stop = run_job(plan_job(config))
+    if stop.error is not None:
+        raise stop.error
+    return manifest
+
+
+def run_job(job: Job) -> tuple[Manifest, Stop]:
+    """As `run`, but why it ended is returned beside the manifest."""
+    store = Store(job.out)
+    store.ensure()
+    with RunLock(store, if_running=job.config.if_running):  # type: ignore[arg-type]
+        state = open_run(job.out, job.fingerprint, job.fields, _run_id, job.config.resume)  # type: ignore[arg-type]
+        if is_complete(state.manifest, job):
+            _say(f"complete already: {job.out}")
+            return dict(state.manifest or {}), Stop()
+        finished = done(job.out, retry_errors=job.config.retry_errors)
+        return _answer_and_seal(job, state, finished)
+
+
+def is_complete(manifest: Any, job: Job) -> bool:
+    """Whether the sealed run already holds every planned row (and no error that is to be asked again)."""
+    if manifest is None or manifest["status"] != "complete" or manifest["fingerprint"] != job.fingerprint:
+        return False
+    if job.config.retry_errors and manifest["counts"]["error"]:
+        return False
+    return bool(manifest["counts"]["read"] >= job.plan.total)
+
+
+def _answer_and_seal(job: Job, state: RunState, finished: Done) -> tuple[Manifest, Stop]:
+    before = len(finished.keys)
+    _say(
+        f"run {state.run_id} · fingerprint {job.fingerprint[:8]} · {job.plan.total:,} rows, {before:,} done · {job.out}"
+    )
+    tally = Tally(job.plan.total, before)
+    stop = execute(job, state.run_id, finished, tally) if before < job.plan.total else Stop()
+    _say("sealing")
+    manifest = seal_in_process(job.out, run=_info(job, state, stop, tally), complete=_is_whole(stop))
+    if not job.config.no_curate:
+        from engine.curation.curate import curate
+
+        curate(job.out, CurateConfig(allow_partial=True))
+    return manifest, stop
+
+
+def _is_whole(stop: Stop) -> bool | None:
+    """A run that reached its target is complete as it is; else the seal compares with what was planned."""
+    return True if stop.reason == "target" else None
+
+
+def _info(job: Job, state: RunState, stop: Stop, tally: Tally) -> RunInfo:
+    config = config_dict(job.config)
+    config["source"] = job.source_identity
+    return RunInfo(
+        run_id=state.run_id,
+        fingerprint=job.fingerprint,
+        fingerprint_fields=job.fields,
+        config=config,
+        models=[{"role": "policy", "name": job.model, "revision": job.revision}],
+        scripted=job.scripted,
+        started_at=state.started_at,
+        stats={
+            "backend": job.backend.name,
+            "calls": tally.calls,
+            "prompt_tokens": tally.prompt_tokens,
+            "cached_tokens": tally.cached_tokens,
+            "completion_tokens": tally.completion_tokens,
+            "stopped": stop.reason,
+            **stop.stats,
+        },
+        expected=None if stop.reason == "target" else job.plan.total,
+    )
+
+
+def _run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_command(config: GenerateConfig) -> int:
+    """`engine.generate`: run, show what came out, and return the exit code."""
+    job = plan_job(config)
+    try:
+        manifest, stop = run_job(job)
+    except AlreadyRunning:
+        print("already running")
+        return 0
+    show(job.out, manifest, config)
+    if stop.error is not None:
+        _say(f"ecso: {stop.error}")
+    if stop.reason is not None and stop.reason != "target":
+        _say(f"stopped ({stop.reason}); resume with: {resume_command()}")
+    return stop.exit_code
+
+
+def resume_command() -> str:
+    """The same command again: finished rows are found by their ids."""
+    import shlex
+
+    return shlex.join(["python", "-m", "engine.generate", *(sys.argv[1:])])
+
+
+def show(out: str, manifest: Manifest, config: GenerateConfig) -> None:
+    """The table of harmless rates and where the data set is."""
+    from rich.console import Console
+
+    from engine.curation.curate import transcripts
+    from engine.evaluation.harmless import harmless_table, to_rich
+
+    console = Console()
+    store = Store(out)
+    rows = (row for batch in transcripts(store, manifest) for row in batch)
+    found = harmless_table(rows, config.queries, manifest["models"][0]["name"])
+    if found is not None:
+        console.print(to_rich(found, config.strategy))
+    counts = manifest["counts"]
+    console.print(
+        f"{manifest['status']}: {counts['transcripts']:,} transcripts ({counts['ok']:,} ok, "
+        f"{counts['unresolved']:,} unresolved, {counts['error']:,} errors), {counts['duplicates']:,} duplicates",
+        highlight=False,
+    )
+    if store.exists("curation.json"):
+        curated = json.loads(store.read("curation.json"))["counts"]
+        console.print(
+            f"data set: {curated['sft']:,} supervised rows, {curated['preference']:,} preference pairs, "
+            f"{curated['rejected']:,} rejected",
+            highlight=False,
+        )
+    console.print(f"in {out}", highlight=False, soft_wrap=True)

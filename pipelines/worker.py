@@ -1,0 +1,210 @@
+"""The actor: one engine, one event loop, hundreds of rows in flight, each finished row in the journal at once.
+
+Ray calls it with small blocks from several threads; every row becomes one coroutine on the worker's own loop, admitted
+by the engine's capacity. What leaves through Ray is acknowledgements only: the journal is the data path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Coroutine, Iterator
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import ray
+
+import schemas
+from engine import strategies
+from engine.admission import Admission
+from engine.answering import answer, failed
+from engine.backends import create
+from engine.errors import EngineDeadError, RowError, SourceError, UsageError
+from engine.journal.convert import transcript_to_dict
+from engine.journal.index import done as journal_done
+from engine.journal.segments import JournalWriter
+from engine.planning import WorkerSetup
+from engine.types import Query, Transcript
+from pipelines.blocks import Ack, Row, acks_to_table, to_rows
+
+CONTROL_EVERY_S = 0.5
+ACKS_EVERY_S = 0.25
+ACKS_AT_ONCE = 32
+T = TypeVar("T")
+
+
+class GenerateWorker:
+    """`__call__` takes a block and yields acknowledgements as rows finish. Safe for concurrent calls."""
+
+    def __init__(self, setup: WorkerSetup, control: Any) -> None:
+        self._setup = setup
+        self._control = control
+        self._id = uuid.uuid4().hex
+        _log_to(setup.logs, self._id)
+        self._stopping = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
+        self._strategy = strategies.create(setup.strategy, setup.options)
+        self._backend = create(setup.backend)
+        if not self._start():
+            return
+        self._admission = Admission(self._backend.capacity)
+        self._writer = JournalWriter(setup.out, self._id)
+        self._mine: set[bytes] = set()
+        # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._before = journal_done(setup.out, retry_errors=False) if restarted else None
+        threading.Thread(target=self._watch, name="control", daemon=True).start()
+
+    def _start(self) -> bool:
+        """Load the model. What no retry can mend is told to the driver, and this worker answers nothing."""
+        try:
+            self._run(self._backend.start())
+        except UsageError as error:
+            ray.get(self._control.fatal.remote(str(error)))
+            self._stopping.set()
+            return False
+        return True
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _watch(self) -> None:
+        """Follow the control actor, and tell it this worker's counters; without it there is no driver to work for."""
+        while True:
+            try:
+                stop, _ = ray.get(self._control.state.remote(), timeout=30)
+                self._control.stats.remote(self._id, asdict(self._backend.stats()))
+            except ray.exceptions.RayError:
+                stop = "no driver"
+            if stop is not None:
+                self._stopping.set()
+            time.sleep(CONTROL_EVERY_S)
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        rows = to_rows(batch)
+        finished: queue.SimpleQueue[Ack | BaseException] = queue.SimpleQueue()
+        for row in rows:
+            future = asyncio.run_coroutine_threadsafe(self._handle(row), self._loop)
+            future.add_done_callback(lambda f: finished.put(f.exception() or f.result()))
+        left = len(rows)
+        while left:
+            acks = _take(finished)
+            for ack in acks:
+                if isinstance(ack, BaseException):
+                    self._die(ack)
+            left -= len(acks)
+            yield acks_to_table(ack for ack in acks if isinstance(ack, Ack))
+
+    async def _handle(self, row: Row) -> Ack:
+        query = row.query
+        if self._stopping.is_set():
+            return Ack(query.query_id, "skipped")
+        if row.duplicate:
+            self._writer.append_duplicate(query.query_id, query.source_key, query.source_index)
+            return Ack(query.query_id, "duplicate")
+        if row.problem is not None:
+            error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
+            return self._keep(query, failed(query, self._setup.facts, "source", error))
+        async with self._admission.hold(self._backend.cost(query)):
+            if self._stopping.is_set():
+                return Ack(query.query_id, "skipped")
+            if self._is_done(query.query_id, query.source_key):
+                return Ack(query.query_id, "again")
+            transcript = await answer(query, self._strategy, self._backend, self._setup.facts)
+        for picture in query.pictures:
+            self._writer.add_picture(picture)
+        return self._keep(query, transcript)
+
+    def _is_done(self, query_id: str, source_key: str) -> bool:
+        if bytes.fromhex(query_id[:32]) in self._mine:
+            return True
+        return self._before is not None and self._before.has_id(query_id) and self._before.has_key(source_key)
+
+    def _keep(self, query: Query, transcript: Transcript) -> Ack:
+        """Into the journal, then acknowledged; never the other way round."""
+        try:
+            self._check(transcript)
+            self._writer.append(transcript)
+        except (RowError, schemas.SchemaError) as error:
+            # A strategy or backend made a row that breaks the contract: its error is kept instead.
+            transcript = failed(query, self._setup.facts, "contract", error)
+            self._writer.append(transcript)
+        self._mine.add(bytes.fromhex(transcript.query_id[:32]))
+        return ack_of(transcript)
+
+    def _check(self, transcript: Transcript) -> None:
+        if int(transcript.query_id[:8], 16) < self._setup.check_share * 2**32:
+            schemas.check("transcript", transcript_to_dict(transcript), where=transcript.source_key)
+
+    def _die(self, error: BaseException) -> None:
+        """A dead engine ends its process: Ray starts another actor and sends it the unfinished blocks again.
+        `os._exit`, since an exception would be retried on this same actor for ever, and `exit_actor` is not retried
+        at all. The journal needs no flush: every acknowledged row is in the file already."""
+        kind = "engine dead" if isinstance(error, EngineDeadError) else "worker failed"
+        print(f"{kind}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        if not isinstance(error, EngineDeadError):
+            # A write that failed: another actor would fail the same way, so the run stops with the cause.
+            self._control.stop.remote(f"failed: {type(error).__name__}: {error}")
+        try:
+            asyncio.run_coroutine_threadsafe(self._backend.close(), self._loop).result(timeout=10)
+            self._writer.close()
+        finally:
+            if isinstance(error, EngineDeadError):
+                os._exit(1)
+        raise error
+
+    def close(self) -> None:
+        """Stop the engine's processes and flush the journal (called by Ray when the pool shuts down)."""
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        self._run(self._backend.close())
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def ack_of(transcript: Transcript) -> Ack:
+    """What the driver needs to know of a finished row."""
+    steps = transcript.steps
+    return Ack(
+        query_id=transcript.query_id,
+        state=transcript.status,
+        direct_verdict=transcript.direct_verdict,
+        final_verdict=transcript.final_verdict,
+        accepted=transcript.status == "ok" and bool(transcript.final_response),
+        calls=len(steps),
+        prompt_tokens=sum(step.prompt_tokens or 0 for step in steps),
+        cached_tokens=sum(step.cached_tokens or 0 for step in steps),
+        completion_tokens=sum(step.completion_tokens or 0 for step in steps),
+        error_type=transcript.error_type,
+        error_message=transcript.error_message,
+    )
+
+
+def _take(finished: queue.SimpleQueue[Ack | BaseException]) -> list[Ack | BaseException]:
+    """At least one, then what comes within a quarter of a second: an acknowledgement a row would cost a block a row."""
+    acks = [finished.get()]
+    until = time.monotonic() + ACKS_EVERY_S
+    while len(acks) < ACKS_AT_ONCE:
+        try:
+            acks.append(finished.get(timeout=max(0.0, until - time.monotonic())))
+        except queue.Empty:
+            break
+    return acks
+
+
+def _log_to(folder: str | None, worker: str) -> None:
+    """Send what the engine prints to OUT/logs (only where that is a local folder)."""
+    if folder is None:
+        return
+    os.makedirs(folder, exist_ok=True)
+    target = os.open(os.path.join(folder, f"worker-{worker[:8]}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(target, stream)

@@ -1,0 +1,181 @@
+"""Admission, breaker, fingerprint, seeds, rates: the small parts with rules of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import fingerprint
+from engine.admission import Admission
+from engine.answering import seed_of
+from engine.breaker import Breaker
+from engine.config import GenerateConfig
+from engine.evaluation.rates import wilson
+from engine.types import query_id
+
+
+class TestAdmission:
+    @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 60))
+    def test_never_over_capacity_and_everyone_gets_in(self, costs: list[int], capacity: int) -> None:
+        async def main() -> tuple[int, int]:
+            admission = Admission(capacity)
+            peak = served = 0
+
+            async def row(cost: int) -> None:
+                nonlocal peak, served
+                async with admission.hold(cost):
+                    peak = max(peak, admission.held)
+                    await asyncio.sleep(0)
+                    served += 1
+
+            await asyncio.gather(*(row(cost) for cost in costs))
+            assert admission.held == 0
+            return peak, served
+
+        peak, served = asyncio.run(main())
+        assert peak <= capacity
+        assert served == len(costs)
+
+    def test_first_come_first_served(self) -> None:
+        """A heavy row is not overtaken by light ones for ever."""
+
+        async def main() -> list[str]:
+            admission, order = Admission(10), []
+
+            async def row(name: str, cost: int) -> None:
+                async with admission.hold(cost):
+                    order.append(name)
+                    await asyncio.sleep(0.001)
+
+            await asyncio.gather(row("a", 6), row("heavy", 10), row("b", 1), row("c", 1))
+            return order
+
+        assert asyncio.run(main()) == ["a", "heavy", "b", "c"]
+
+    def test_a_cancelled_waiter_blocks_nobody(self) -> None:
+        async def main() -> None:
+            admission = Admission(1)
+            async with admission.hold(1):
+                waiter = asyncio.create_task(admission._acquire(1))
+                last = asyncio.create_task(admission._acquire(1))
+                await asyncio.sleep(0)
+                waiter.cancel()
+            await asyncio.wait_for(last, 1)
+            assert admission.held == 1
+
+        asyncio.run(main())
+
+
+class TestBreaker:
+    def test_four_percent_does_not_trip_a_fifty_percent_limit(self) -> None:
+        breaker = Breaker(0.5)
+        assert not any(breaker.add("E" if i % 25 == 0 else None) for i in range(1000))
+
+    def test_trips_on_the_window_and_names_the_first_cause(self) -> None:
+        breaker = Breaker(0.5)
+        assert not any(breaker.add(None) for _ in range(1000))
+        tripped = [breaker.add("RequestError", f"no {i}") for i in range(200)]
+        assert tripped.index(True) == 100  # 101 of the last 200
+        assert "RequestError: no 0" in breaker.report()
+        assert "RequestError × 101" not in breaker.report().split("\n")[0]
+
+    def test_waits_for_twenty_rows_and_looks_again_at_the_end(self) -> None:
+        breaker = Breaker(0.5)
+        assert not any(breaker.add("E", "x") for _ in range(19))
+        assert breaker.at_end()
+        assert not Breaker(0.5).at_end()
+
+    @given(st.lists(st.booleans(), max_size=400), st.floats(0, 1))
+    def test_equals_its_definition(self, bad: list[bool], limit: float) -> None:
+        breaker = Breaker(limit, window=50, at_least=20)
+        for i, failed in enumerate(bad):
+            last = bad[max(0, i - 49) : i + 1]
+            expected = len(last) >= 20 and sum(last) > limit * len(last)
+            assert breaker.add("E" if failed else None) == expected
+
+
+class TestFingerprint:
+    def fields(self, **changes: object) -> dict[str, object]:
+        config = GenerateConfig(**changes)  # type: ignore[arg-type]
+        return fingerprint.fields(config, backend="vllm", model="m", revision="r")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"strategy": "direct"},
+            {"preset": "paper"},
+            {"seed": 1},
+            {"max_tokens": 7},
+            {"retries": 0},
+            {"picture_prep": "pad"},
+            {"engine_arg": {"dtype": "float32"}},
+            {"chat_template_kwargs": {"enable_thinking": False}},
+        ],
+    )
+    def test_what_changes_an_answer_changes_it(self, changes: dict[str, object]) -> None:
+        assert fingerprint.digest(self.fields(**changes)) != fingerprint.digest(self.fields())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"out": "x"},
+            {"workers": "8"},
+            {"gpus_per_worker": 2},
+            {"limit": 5},
+            {"resume": "always"},
+            {"retry_errors": True},
+            {"drain_s": 1},
+            {"max_error_rate": 0.1},
+            {"if_running": "skip"},
+        ],
+    )
+    def test_what_does_not_does_not(self, changes: dict[str, object]) -> None:
+        assert fingerprint.digest(self.fields(**changes)) == fingerprint.digest(self.fields())
+
+    def test_refuses_what_has_no_stable_text(self) -> None:
+        with pytest.raises(TypeError):
+            fingerprint.canonical({"a": {1, 2}})
+
+
+def test_seed_depends_on_all_it_is_made_of() -> None:
+    seeds = {seed_of(*args) for args in [(0, "a", "s", 0), (1, "a", "s", 0), (0, "b", "s", 0), (0, "a", "s", 1)]}
+    assert len(seeds) == 4
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=3), st.text())
+def test_query_id_is_stable_and_depends_on_order(digests: list[bytes], text: str) -> None:
+    found = query_id(digests, text)
+    assert found == query_id(list(digests), text)
+    assert len(found) == 64
+    assert (query_id(digests[::-1], text) == found) == (digests == digests[::-1])
+    assert query_id(digests, text + "x") != found
+
+
+def test_query_id_by_hand() -> None:
+    import hashlib
+
+    digest = hashlib.sha256(b"picture").digest()
+    assert query_id([digest], "text") == hashlib.sha256(digest + b"\0" + b"text").hexdigest()
+
+
+class TestWilson:
+    def test_known_values(self) -> None:
+        """scipy.stats.binomtest(8, 10).proportion_ci(method="wilson") = (0.4901…, 0.9433…)."""
+        rate = wilson(8, 10)
+        assert rate.low == pytest.approx(0.490162, abs=1e-5)
+        assert rate.high == pytest.approx(0.943318, abs=1e-5)
+
+    @given(st.integers(0, 500), st.integers(1, 500))
+    def test_holds_the_share(self, hits: int, n: int) -> None:
+        hits = min(hits, n)
+        rate = wilson(hits, n)
+        assert 0 <= rate.low <= hits / n <= rate.high <= 1
+
+    def test_empty(self) -> None:
+        assert math.isnan(wilson(0, 0).share)
+        assert str(wilson(0, 0)) == "–"
