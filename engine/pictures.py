@@ -26,7 +26,7 @@ from engine.types import Picture
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is tried. A short list on purpose: Pillow would also open EPS (by running Ghostscript) and odd old formats."""
 
 MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
@@ -162,9 +162,9 @@ def _open(data: bytes) -> Image.Image:
 @cache
 def _load_plugins() -> None:
     """Register FORMATS once. Without it Pillow would import every plugin it has at the first WebP."""
-    from PIL import AvifImagePlugin, Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
+    from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
 
-    assert all((AvifImagePlugin, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin))
+    assert all((AvifImagePlugin, TiffImagePlugin, WebPImagePlugin))
     Image.preinit()
 
 

@@ -28,11 +28,11 @@ class Tally:
         self.completion_tokens = 0
         self.accepted = 0
         self.started = time.monotonic()
-        self.first_row: float | None = None
+        self.ready: float | None = None
 
     def add(self, ack: Any) -> None:
         """One acknowledgement."""
-        self.first_row = self.first_row or time.monotonic()
+        self.start_clock()
         self.states[ack.state] += 1
         self.verdicts[ack.direct_verdict or "unchecked"] += ack.state in ("ok", "unresolved")
         self.calls += ack.calls
@@ -41,6 +41,10 @@ class Tally:
         self.completion_tokens += ack.completion_tokens
         self.accepted += ack.accepted
 
+    def start_clock(self) -> None:
+        """The first engine is ready: rates count from here, not from its start."""
+        self.ready = self.ready or time.monotonic()
+
     @property
     def rows(self) -> int:
         """Rows finished in this process (skipped ones are not)."""
@@ -48,11 +52,11 @@ class Tally:
 
     def line(self) -> str:
         """One line: rows, rows/s, ETA, verdicts, tokens/s, prefix hits, errors."""
-        seconds = max(1e-3, time.monotonic() - (self.first_row or time.monotonic()))
-        rate = self.rows / seconds if self.first_row else 0.0
+        seconds = max(1e-3, time.monotonic() - (self.ready or time.monotonic()))
+        rate = self.rows / seconds if self.ready else 0.0
         done = self.before + self.rows
         parts = [f"{done:,}" + (f"/{self.total:,} rows" if self.total is not None else " rows")]
-        if self.first_row is None:
+        if self.ready is None:
             return f"{parts[0]} · starting the engine ({time.monotonic() - self.started:.0f} s)"
         parts.append(f"{rate:,.1f} rows/s")
         if self.total is not None and rate:

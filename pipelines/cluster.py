@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -14,33 +17,64 @@ QUIET = {
     "VLLM_DO_NOT_TRACK": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TOKENIZERS_PARALLELISM": "false",
+    # Where there is no GPU, Ray is not to hide what is none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 PACKAGES = ("engine", "pipelines", "schemas")
 
 
-def start(*, slots: int) -> None:
-    """Join the cluster of RAY_ADDRESS, or start one here with at least `slots` logical CPUs.
+@contextmanager
+def joined(*, slots: int, logs: str | None) -> Iterator[None]:
+    """Inside: connected to the cluster of RAY_ADDRESS, or to one started here with at least `slots` logical CPUs.
 
-    A local cluster counts logical slots, not cores: an actor that waits for an engine needs no core of its own.
+    A local cluster counts logical slots, not cores: an actor that waits for an engine needs no core of its own. A
+    cluster that was there before (a test's, a notebook's) is used and left as it is.
     """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     import ray
 
     if ray.is_initialized():
+        yield
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    with _quiet_stderr(logs):
+        ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _options(slots: int) -> dict[str, Any]:
     address = os.environ.get("RAY_ADDRESS")
-    if address and address != "local":
-        # Workers on other nodes have no checkout: they get ours.
-        options["runtime_env"] = {"py_modules": [import_module(name) for name in PACKAGES], "env_vars": QUIET}
-        ray.init(address=address, **options)
+    if not address or address == "local":
+        return {"address": "local", "num_cpus": max(slots, os.cpu_count() or 1), "include_dashboard": False}
+    # Workers on other nodes have no checkout: they get ours.
+    packages = [import_module(name) for name in PACKAGES]
+    return {"address": address, "runtime_env": {"py_modules": packages, "env_vars": QUIET}}
+
+
+@contextmanager
+def _quiet_stderr(logs: str | None) -> Iterator[None]:
+    """Ray's C++ side writes to file descriptor 2; that goes to OUT/logs, while our own words still reach the terminal."""
+    if logs is None:
+        yield
         return
-    cpus = max(slots, os.cpu_count() or 1)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+    os.makedirs(logs, exist_ok=True)
+    terminal = os.dup(2)
+    ours, python = open(terminal, "w", buffering=1, closefd=False), sys.stderr
+    log = os.open(os.path.join(logs, "driver.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stderr = ours
+    try:
+        yield
+    finally:
+        ours.flush()
+        sys.stderr = python
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def configure(*, workers: int) -> None:
@@ -59,10 +93,3 @@ def configure(*, workers: int) -> None:
     context.actor_pool_util_upscaling_threshold = 1.0
     for name in ("ray.data", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def stop() -> None:
-    """Leave the cluster; one that was started here ends with all its processes."""
-    import ray
-
-    ray.shutdown()

@@ -28,9 +28,9 @@ class Control:
         """The latest counters of one worker."""
         self._stats[worker] = counters
 
-    def state(self) -> tuple[str | None, str | None]:
-        """(stop reason, fatal message)."""
-        return self._stop, self._fatal
+    def state(self) -> tuple[str | None, str | None, int]:
+        """(stop reason, fatal message, workers that are ready)."""
+        return self._stop, self._fatal, len(self._stats)
 
     def all_stats(self) -> dict[str, dict[str, Any]]:
         return self._stats

@@ -52,18 +52,18 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
     """
     config, setup = job.config, job.setup(run_id)
     high = config.pool[1]
-    cluster.start(slots=high + 2)
     stop = Stop()
-    try:
+    with cluster.joined(slots=high + 2, logs=setup.logs):
         cluster.configure(workers=high)
+        import ray
+
         from pipelines import control
 
         handle = control.start()
         with _signals(stop):
             _follow(_stream(job, setup, done, handle), handle, stop, tally, config)
         stop.stats = _stats(handle)
-    finally:
-        cluster.stop()
+        ray.kill(handle)
     return stop
 
 
@@ -122,7 +122,7 @@ def _follow(stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config
             now = time.monotonic()
             if now - last_look > LOOK_EVERY_S:
                 last_look = now
-                _look(handle, stop, config)
+                _look(handle, stop, tally, config)
             if stop.deadline is not None and (now > stop.deadline or stop.signals > 1):
                 return
             try:
@@ -132,15 +132,14 @@ def _follow(stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config
             if block is None:
                 break
             if isinstance(block, BaseException):
-                _heed(ray.get(handle.state.remote()), stop)
+                _heed(ray.get(handle.state.remote()), stop, tally)
                 stop.because("crash", code=1, error=OutputError(f"the run broke off: {_cause(block)}"))
                 break
             _count(block, tally, breaker, stop, config)
         if breaker.at_end():
             stop.because("breaker", code=3, error=BreakerError(breaker.report()))
     # The last word of the workers: a fatal error may have ended the stream before it was looked at.
-    state = ray.get(handle.state.remote())
-    _heed(state, stop)
+    _heed(ray.get(handle.state.remote()), stop, tally)
 
 
 def _pump(stream: Iterator[Any], blocks: queue.Queue[Any]) -> None:
@@ -164,7 +163,7 @@ def _count(block: Any, tally: Tally, breaker: Breaker, stop: Stop, config: Gener
         stop.because("target")
 
 
-def _look(handle: Any, stop: Stop, config: GenerateConfig) -> None:
+def _look(handle: Any, stop: Stop, tally: Tally, config: GenerateConfig) -> None:
     """Tell the workers to stop once there is a reason, and hear theirs."""
     import ray
 
@@ -174,13 +173,15 @@ def _look(handle: Any, stop: Stop, config: GenerateConfig) -> None:
         if stop.reason.startswith("signal"):
             print(f"draining: rows in flight get up to {config.drain_s:g} s (again to stop at once)", file=sys.stderr)
     try:
-        _heed(ray.get(handle.state.remote(), timeout=5), stop)
+        _heed(ray.get(handle.state.remote(), timeout=5), stop, tally)
     except ray.exceptions.GetTimeoutError:
         return  # a busy machine; the next look will tell
 
 
-def _heed(state: tuple[str | None, str | None], stop: Stop) -> None:
-    reason, fatal = state
+def _heed(state: tuple[str | None, str | None, int], stop: Stop, tally: Tally) -> None:
+    reason, fatal, ready = state
+    if ready:
+        tally.start_clock()
     if fatal is not None:
         stop.because("fatal", code=2, error=UsageError(fatal))
     elif reason is not None and reason.startswith("failed: "):

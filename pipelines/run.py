@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.config import CurateConfig, GenerateConfig
 from engine.journal.index import Done, done
-from engine.journal.lock import AlreadyRunning, RunLock
+from engine.journal.lock import RunLock, Skipped
 from engine.journal.run import RunState, open_run
 from engine.journal.seal import RunInfo, seal_in_process
 from engine.journal.store import Store
@@ -112,7 +112,7 @@ def run_command(config: GenerateConfig) -> int:
     job = plan_job(config)
     try:
         manifest, stop = run_job(job)
-    except AlreadyRunning:
+    except Skipped:
         print("already running")
         return 0
     show(job.out, manifest, config)

@@ -79,8 +79,8 @@ class GenerateWorker:
         """Follow the control actor, and tell it this worker's counters; without it there is no driver to work for."""
         while True:
             try:
-                stop, _ = ray.get(self._control.state.remote(), timeout=30)
                 self._control.stats.remote(self._id, asdict(self._backend.stats()))
+                stop = ray.get(self._control.state.remote(), timeout=30)[0]
             except ray.exceptions.RayError:
                 stop = "no driver"
             if stop is not None:

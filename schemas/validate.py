@@ -29,8 +29,12 @@ def load(name: str) -> dict[str, Any]:
 @cache
 def _validator(name: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(load(name))
+    # Rows in flight are frozen, so their arrays are tuples.
+    arrays = Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, found: isinstance(found, list | tuple))
+    validator: Draft202012Validator = extend(Draft202012Validator, type_checker=arrays)(load(name))
+    return validator
 
 
 def check(name: str, document: object, *, where: str = "") -> None:

@@ -23,7 +23,7 @@ class Rate(NamedTuple):
     def __str__(self) -> str:
         if not self.n:
             return "–"
-        return f"{100 * self.share:5.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{100 * self.share:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 def wilson(hits: int, n: int) -> Rate:

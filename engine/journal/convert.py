@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RowError
 from engine.types import Picture, Step, Transcript
-from schemas import arrow_schema, load
+from schemas import SchemaError, arrow_schema, check, load
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +107,14 @@ def to_json(document: Mapping[str, Any], where: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode("utf-8")
+
+
+def check_transcript(transcript: Transcript) -> None:
+    """Validate against schemas/transcript.json, as it will be journalled (about 0.3 ms). RowError where it fails."""
+    try:
+        check("transcript", json.loads(transcript_to_json(transcript)), where=transcript.query_id)
+    except SchemaError as error:
+        raise RowError(str(error)) from error
 
 
 def transcript_from_dict(row: Mapping[str, Any]) -> Transcript:

@@ -36,7 +36,7 @@ IfRunning = Literal["fail", "wait", "skip"]
 log = logging.getLogger(__name__)
 
 
-class AlreadyRunning(EcsoError):
+class Skipped(EcsoError):
     """`--if-running skip` found another run: nothing to do, and no failure."""
 
     exit_code = 0
@@ -115,7 +115,7 @@ def is_dead(holder: Holder) -> bool:
 class RunLock:
     """Context manager: holds the lock inside the block.
 
-    `if_running` says what to do about a living holder: `fail` raises OutputBusyError, `skip` raises AlreadyRunning,
+    `if_running` says what to do about a living holder: `fail` raises OutputBusyError, `skip` raises Skipped,
     `wait` waits. All three wait up to one lease for a holder on another host to show a heartbeat. `lost` is set, and
     `on_lost` called once from the heartbeat thread, when the lock was taken away or could not be renewed for a lease:
     the run must stop writing.
@@ -209,7 +209,7 @@ class RunLock:
                 f"{self._store.url} is held by {holder}; wait for it, choose another --out, or use --if-running wait"
             )
         if self._if_running == "skip":
-            raise AlreadyRunning(f"already running: {self._store.url} is held by {holder}")
+            raise Skipped(f"already running: {self._store.url} is held by {holder}")
 
     # --- holding -----------------------------------------------------------------------------------------------
 

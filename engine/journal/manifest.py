@@ -27,8 +27,8 @@ def read_manifest(url: str) -> dict[str, Any] | None:
         raise UsageError(str(error)) from error
     except ValueError as error:
         raise UsageError(
-            f"{store.path(MANIFEST)}: damaged, no JSON ({error}). The journal holds every row: remove this file and run "
-            "the same command again"
+            f"{store.path(MANIFEST)}: damaged, no JSON ({error}). The journal holds every row: remove this "
+            "file and run the same command again"
         ) from error
     return dict(found)
 

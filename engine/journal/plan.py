@@ -106,7 +106,8 @@ def _choose(records: npt.NDArray[Any], id_codes: Indices, owned: npt.NDArray[np.
         )
     )
     candidates = candidates[order]
-    return candidates[_first_of_each(id_codes[candidates])].astype(np.int64)
+    first: Indices = candidates[_first_of_each(id_codes[candidates])].astype(np.int64)
+    return first
 
 
 def _extras(

@@ -68,7 +68,8 @@ def seal(url: str, *, run: RunInfo, complete: bool | None = None) -> dict[str, A
     """Write the sealed tables and swap the manifest, which is returned. Hold the run lock.
 
     `complete`: None decides by the numbers (transcripts + duplicates == run.expected), False says partial whatever they
-    are, True raises OutputError where the numbers contradict it. OutputError also for a failed write, and for a kept
+    are, True raises OutputError where the numbers contradict it (with expected=None there is nothing to contradict: a
+    run that had a target instead of a row count). OutputError also for a failed write, and for a kept
     transcript whose picture no segment holds.
     """
     store = Store(url)
@@ -309,8 +310,7 @@ class _Bodies:
 
 def _manifest(run: RunInfo, tables: _Tables, complete: bool | None) -> dict[str, Any]:
     read = tables.transcripts + tables.duplicates
-    adds_up = run.expected is not None and read == run.expected
-    if complete and not adds_up:
+    if complete and run.expected is not None and read != run.expected:
         raise OutputError(
             f"sealing as complete: {run.expected} source rows were planned, but {tables.transcripts} transcripts and "
             f"{tables.duplicates} duplicates make {read}"
@@ -318,7 +318,7 @@ def _manifest(run: RunInfo, tables: _Tables, complete: bool | None) -> dict[str,
     return {
         "kind": "generate",
         "schema_version": SCHEMA_VERSION,
-        "status": "partial" if complete is False or not adds_up else "complete",
+        "status": "complete" if complete or (complete is None and read == run.expected) else "partial",
         "run_id": run.run_id,
         "fingerprint": run.fingerprint,
         "fingerprint_fields": dict(run.fingerprint_fields),

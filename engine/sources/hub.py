@@ -45,6 +45,21 @@ def fetch(repository: str, files: Sequence[str], config: SourceConfig) -> HubFil
     return HubFiles(tuple(paths), revision)
 
 
+def is_out_of_reach(repository: str, file: str, config: SourceConfig) -> bool:
+    """True where asking for a gated file is bound to fail: no token, no copy in the cache, no mirror set.
+
+    Saves a newcomer the client's half minute of retries where there is no network either.
+    """
+    if _token(config.token_env) or os.environ.get("HF_ENDPOINT"):
+        return False
+    try:
+        from huggingface_hub import get_token, try_to_load_from_cache
+    except ImportError:
+        return False
+    cached = try_to_load_from_cache(repository, file, repo_type="dataset", revision=config.revision)
+    return get_token() is None and not isinstance(cached, str)
+
+
 def list_files(repository: str, config: SourceConfig) -> list[str]:
     """The paths of all files of a data set. Raises HubError."""
 

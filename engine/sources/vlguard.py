@@ -170,6 +170,8 @@ def open_folder(folder: Path, *, split: str | None = None, name: str = "vlguard"
 def _open_hub(config: SourceConfig, repository: str) -> Source:
     """Download index and zip of one split (cached by huggingface_hub); pictures stay in the zip."""
     split = config.split or "train"
+    if repository == HUB_ID and hub.is_out_of_reach(repository, f"{split}.json", config):
+        raise UsageError(f"--queries vlguard: found neither --path nor a token ({config.token_env}).\n{HOW_TO}")
     try:
         files = hub.fetch(repository, (f"{split}.json", f"{split}.zip"), config)
     except hub.HubError as error:

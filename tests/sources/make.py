@@ -11,7 +11,9 @@ from typing import Any
 from PIL import Image
 
 
-def picture(number: int = 0, size: tuple[int, int] = (8, 8), kind: str = "PNG", mode: str = "RGB", **save: Any) -> bytes:
+def picture(
+    number: int = 0, size: tuple[int, int] = (8, 8), kind: str = "PNG", mode: str = "RGB", **save: Any
+) -> bytes:
     """An encoded picture whose colour depends on `number`."""
     colour = (number % 256, number // 256 % 256, 128)
     return encoded(Image.new("RGB", size, colour).convert(mode), kind, **save)
@@ -28,7 +30,9 @@ def noise(size: tuple[int, int] = (64, 64), mode: str = "RGB") -> Image.Image:
     import random
 
     width, height = size
-    return Image.frombytes(mode, size, random.Random(0).randbytes(width * height * len(Image.new(mode, (1, 1)).getbands())))
+    return Image.frombytes(
+        mode, size, random.Random(0).randbytes(width * height * len(Image.new(mode, (1, 1)).getbands()))
+    )
 
 
 def unsafe_record(number: int, **extra: Any) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def test_a_bad_line_is_a_row_with_a_problem(tmp_path: Path, line: str | bytes, w
 
 
 @pytest.mark.parametrize(
-    "text", ["N/A", "x" * 100_000, "<image>", "</s>", "{}", "{question} %s {0}", "USER: x ASSISTANT:", "ü 漢字 🙂", " a "]
+    "text",
+    ["N/A", "x" * 100_000, "<image>", "</s>", "{}", "{question} %s {0}", "USER: x ASSISTANT:", "ü 漢字 🙂", " a "],
 )
 def test_strange_queries_pass_unchanged(tmp_path: Path, text: str) -> None:
     write_jsonl(tmp_path / "queries.jsonl", [{"text": text}])

@@ -55,7 +55,12 @@ def test_a_folder_reached_by_a_link_is_a_root_like_any_other(root: Path) -> None
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("b.png", "no such picture"), ("sub", "folder or device"), ("", "leaves its folder"), ("a\0b", "cannot be followed")],
+    [
+        ("b.png", "no such picture"),
+        ("sub", "folder or device"),
+        ("", "leaves its folder"),
+        ("a\0b", "cannot be followed"),
+    ],
 )
 def test_what_cannot_be_read_is_named(root: Path, path: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as error:

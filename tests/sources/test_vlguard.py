@@ -16,7 +16,9 @@ from tests.sources.make import safe_record, unsafe_record, write_vlguard
 
 def rows_of(folder: Path, split: str | None = None, **where: str) -> list[SourceRow]:
     source = open_source(SourceConfig("vlguard", path=str(folder), split=split))
-    return [row for window, chosen in select(source.windows(), where=where).windows for row in iter_rows(window, chosen)]
+    return [
+        row for window, chosen in select(source.windows(), where=where).windows for row in iter_rows(window, chosen)
+    ]
 
 
 def test_vlguard_train_has_2977_rows(tmp_path: Path) -> None:
@@ -37,7 +39,11 @@ def test_a_safe_picture_gives_a_safe_and_an_unsafe_row(tmp_path: Path) -> None:
     assert (safe.text, safe.label_safe, safe.reference) == ("What is 2?", True, "It is 2")
     assert (unsafe.text, unsafe.label_safe, unsafe.reference) == ("Can you misuse 2?", False, "No")
     assert safe.pictures[0].sha256 == unsafe.pictures[0].sha256
-    assert (first.source_key, safe.source_key, unsafe.source_key) == ("train.json:0#0", "train.json:1#0", "train.json:1#1")
+    assert (first.source_key, safe.source_key, unsafe.source_key) == (
+        "train.json:0#0",
+        "train.json:1#0",
+        "train.json:1#1",
+    )
     assert json.loads(unsafe.extra or "") == {
         "id": "s2",
         "image": "coco/s2.png",
@@ -59,7 +65,9 @@ def test_pictures_are_found_extracted_or_zipped(tmp_path: Path, pictures: str, p
 
 
 def test_windows_survive_pickling(tmp_path: Path) -> None:
-    source = open_source(SourceConfig("vlguard", path=str(write_vlguard(tmp_path, [safe_record(i) for i in range(600)]))))
+    source = open_source(
+        SourceConfig("vlguard", path=str(write_vlguard(tmp_path, [safe_record(i) for i in range(600)])))
+    )
     windows = pickle.loads(pickle.dumps(source.windows()))
     assert len(windows) == 3
     assert sum(window.count for window in windows) == 1200 == sum(len(list(window.rows())) for window in windows)

@@ -1,0 +1,164 @@
+"""What vLLM is started with, as pure functions: testable where neither vLLM nor a GPU is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engine.backends.base import BackendConfig
+
+PICTURES_PER_PROMPT = 4
+"""A query may carry several pictures. vLLM reserves encoder memory by this number, so it stays small."""
+CPU_BLOCK = 32
+"""Tokens in a key-value block on CPU. vLLM's default there is 128: with short prompts no block would ever be shared."""
+GPU_SHARE = 0.9
+"""Share of a GPU's memory that one engine takes (vLLM's own default); a fraction of a GPU takes that fraction of it."""
+ROWS_IN_FLIGHT = 256
+"""Never more rows than this, however large the cache: they fill the engine, and a kill repeats no more."""
+STEP_OVERHEAD = 96
+"""Tokens of template and prompt text around a query and a response in ECSO's longest prompts."""
+FIRST_GUESS = 256
+"""Expected answer length before the first answers are seen."""
+
+
+def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool) -> dict[str, Any]:
+    """AsyncEngineArgs by name. `--engine-arg` has the last word, key by key."""
+    kwargs: dict[str, Any] = {
+        "model": config.model,
+        "revision": config.revision,
+        "tokenizer_revision": config.revision,
+        "trust_remote_code": config.trust_remote_code,
+        "seed": config.seed,
+        "tensor_parallel_size": config.tensor_parallel,
+        "enable_prefix_caching": True,
+        "limit_mm_per_prompt": {"image": PICTURES_PER_PROMPT, "video": 0},
+        "disable_log_stats": True,
+        "max_logprobs": 128,
+        "use_tqdm_on_load": False,
+    }
+    executor = choose_executor(config.tensor_parallel, on_cpu=on_cpu, in_ray=in_ray)
+    if executor is not None:
+        kwargs["distributed_executor_backend"] = executor
+    if on_cpu:
+        # float32: bfloat16 is emulated on many CPUs, and float32 gives the greedy text that transformers gives.
+        kwargs |= {"dtype": "float32", "enforce_eager": True, "block_size": CPU_BLOCK}
+        kwargs |= {"enable_mm_processor_stats": True}  # on GPUs it would synchronise at every picture
+    elif 0 < config.gpus < 1:
+        kwargs["gpu_memory_utilization"] = round(GPU_SHARE * config.gpus, 4)
+    return {**kwargs, **config.engine_args}
+
+
+def choose_executor(tensor_parallel: int, *, on_cpu: bool, in_ray: bool) -> str | None:
+    """How the engine runs its workers; None leaves it to vLLM.
+
+    One GPU: `uni`, the worker inside the engine process, so that no third process can be orphaned. Several GPUs in a
+    Ray actor: `ray`, whose workers take their GPUs from the actor's placement group. CPU: vLLM needs its own `mp`.
+    """
+    if on_cpu:
+        return None
+    if tensor_parallel == 1:
+        return "uni"
+    return "ray" if in_ray else "mp"
+
+
+def environment(
+    config: BackendConfig, *, on_cpu: bool, cores: Sequence[int], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Environment variables to set before vLLM is imported; what the caller has set stays."""
+    wanted = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        # Started by exec, never forked: the watcher finds them by their environment, and threads stay whole.
+        "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
+    }
+    if on_cpu:
+        wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+        wanted["VLLM_CPU_OMP_THREADS_BIND"] = cpu_binding(cores, config.tensor_parallel, given.get("OMP_NUM_THREADS"))
+    return {key: value for key, value in wanted.items() if key not in given}
+
+
+def cpu_binding(cores: Sequence[int], tensor_parallel: int, omp_threads: str | None) -> str:
+    """VLLM_CPU_OMP_THREADS_BIND: the cores of each rank, ranks apart by `|`.
+
+    vLLM's `auto` leaves one core out, and picks the same cores in every process. So an engine that has the machine to
+    itself is bound to all its cores. One that shares it (Ray gives an actor OMP_NUM_THREADS = its num_cpus, fewer than
+    there are) is not bound: it runs that many threads, and the kernel places them beside the other engines' threads.
+    """
+    if omp_threads is not None and omp_threads.isdigit() and int(omp_threads) < len(cores):
+        return "nobind"
+    if len(cores) < tensor_parallel:
+        return "nobind"
+    share = len(cores) // tensor_parallel
+    parts = [cores[rank * share : (rank + 1) * share] for rank in range(tensor_parallel)]
+    return "|".join(",".join(map(str, part)) for part in parts)
+
+
+def unknown_arguments(given: Iterable[str], known: Iterable[str]) -> str | None:
+    """The message for an `--engine-arg` that vLLM does not have, with the nearest names; None if all are known."""
+    from difflib import get_close_matches
+
+    names = set(known)
+    wrong = sorted(set(given) - names)
+    if not wrong:
+        return None
+    near = get_close_matches(wrong[0], names, n=3)
+    return f"--engine-arg {wrong[0]}: unknown to this vLLM" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def memory_shortfall(
+    free: int, total: int, share: float, holders: Mapping[int, int], *, own_pids: Iterable[int] = ()
+) -> str | None:
+    """Why the engine cannot have `share` of a GPU's `total` bytes when `free` are free; None if it can.
+
+    `holders`: pid -> bytes, the processes that hold memory on that GPU. An engine whose owner was killed is the usual
+    cause, so they are named.
+    """
+    needed = int(total * share)
+    if free >= needed:
+        return None
+    gib = 2**30
+    others = {pid: held for pid, held in holders.items() if pid not in set(own_pids)}
+    listed = ", ".join(f"pid {pid} ({held / gib:.1f} GiB)" for pid, held in sorted(others.items()))
+    cause = f"held by {listed}: end them if they are left over from an earlier run" if listed else "held by others"
+    return (
+        f"the GPU has {free / gib:.1f} of {total / gib:.1f} GiB free, the engine wants {needed / gib:.1f} GiB ({cause}). "
+        f"Or take less: --engine-arg gpu_memory_utilization={max(0.1, round(free / total - 0.02, 2))}"
+    )
+
+
+def row_cost(picture_tokens: int, query_tokens: int, answer_tokens: int, block: int, capacity: int) -> int:
+    """KV-cache tokens that one row may need at once, in whole blocks.
+
+    The longest of ECSO's moments: the picture's prefix is still wanted (the safe answer is judged with the picture)
+    while the blind answer's prompt (query, caption) and its text are being written: twice an answer's length. The
+    floor keeps at most ROWS_IN_FLIGHT rows in flight.
+    """
+    tokens = picture_tokens + 2 * query_tokens + 2 * answer_tokens + STEP_OVERHEAD
+    blocks = -(-tokens // block)
+    return max(blocks * block, capacity // ROWS_IN_FLIGHT)
+
+
+class AnswerLength:
+    """How long answers are expected to be: a bounded guess first, then the running mean with a margin."""
+
+    MARGIN = 1.25
+    ENOUGH = 32
+
+    def __init__(self, longest: int) -> None:
+        self._longest = max(1, longest)
+        self._count = 0
+        self._mean = 0.0
+
+    def seen(self, tokens: int) -> None:
+        """One answer's length (not of labels, which are one token)."""
+        self._count += 1
+        self._mean += (tokens - self._mean) / min(self._count, 1000)
+
+    @property
+    def expected(self) -> int:
+        """Tokens to reserve for one answer."""
+        if self._count < self.ENOUGH:
+            return min(self._longest, FIRST_GUESS)
+        return max(1, min(self._longest, int(self._mean * self.MARGIN) + 1))

@@ -1,0 +1,81 @@
+"""Ends an engine's processes when the process that owned them dies, however it dies.
+
+vLLM's EngineCore outlives an actor that was killed with -9, and keeps its memory (vllm#55510, ray#54364). So the owner
+marks the environment that its engine's processes inherit with a token, and starts this file as a small process of its
+own, holding the other end of its standard input. The kernel closes that pipe when the owner ends; then every process
+whose environment carries the token is killed. No polling, no list of pids that could be out of date.
+
+Covered: processes started by exec (vLLM's `spawn`) of the same user on the same machine, Linux only. Not covered:
+workers on other nodes (Ray ends those), and processes forked without exec (their environment is the owner's).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+VARIABLE = "ECSO_ENGINE_TOKEN"
+
+
+def watch(token: str) -> subprocess.Popen[bytes]:
+    """Start the watcher for `token`; closing its stdin (or dying) sets it off."""
+    return subprocess.Popen(
+        [sys.executable, "-S", "-E", str(Path(__file__)), token],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C at the terminal is for the owner, which then closes properly
+        env={},
+    )
+
+
+def owned(token: str) -> list[int]:
+    """Pids whose environment carries the token, this process left out."""
+    wanted = f"{VARIABLE}={token}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
+def end(token: str, grace_s: float = 0.0) -> list[int]:
+    """Give the processes `grace_s` to end by themselves, then kill what is left, until none is; says which."""
+    deadline = time.monotonic() + grace_s
+    while owned(token) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed: list[int] = []
+    for _ in range(50):  # a process that was starting another one may have got it started
+        left = owned(token)
+        if not left:
+            break
+        for pid in left:
+            killed.append(pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+    return killed
+
+
+def main(token: str) -> None:
+    """Wait for the owner's end of the pipe to close."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while os.read(0, 4096):
+        pass
+    end(token)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
