@@ -72,7 +72,8 @@ def _leaves(path: str, kind: pa.DataType) -> list[tuple[str, bool]]:
 class TableWriter:
     """Writes one table as rolling shards `<prefix>/<name_prefix><number>-<checksum>.parquet`.
 
-    `close` gives the shards; a table without rows is one file without rows, so that it still opens with its schema.
+    `close` gives the shards; a table without rows is one file without rows, so that Arrow opens it with its schema
+    (`datasets` refuses to load a split without rows, file or not).
     Nothing is visible under its final name before it is whole. As a context manager it closes, or on an error drops the
     unfinished shard (finished ones are left to the caller: no manifest names them).
     """

@@ -1,13 +1,35 @@
-"""Rows between the read tasks and the actors, and acknowledgements back: two pinned Arrow schemas."""
+"""Rows between the read tasks and the actors, and acknowledgements back: two pinned Arrow schemas.
+
+Both travel in envelopes: a table of one row whose one value is the real table. Ray Data shapes blocks by bytes, which
+would gather a whole window of small rows into one block, or make a block of each large picture. One envelope is one
+block, sent as soon as it is made (with `target_max_block_size = 1`, see `cluster.configure`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
 from engine.types import Picture, Query
+
+ENVELOPE = pa.schema([pa.field("table", pa.large_binary())])
+
+
+def wrap(table: pa.Table) -> pa.Table:
+    """An envelope around one table."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.table({"table": [sink.getvalue().to_pybytes()]}, schema=ENVELOPE)
+
+
+def unwrap(envelopes: pa.Table) -> Iterator[pa.Table]:
+    """The tables in a block of envelopes."""
+    for value in envelopes.column("table"):
+        yield pa.ipc.open_stream(value.as_buffer()).read_all()
+
 
 PICTURE = pa.struct(
     [

@@ -85,7 +85,7 @@ def configure(*, workers: int) -> None:
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
-    context.target_max_block_size = None  # blocks leave as they are yielded: small, and at once
+    context.target_max_block_size = 1  # one envelope, one block, at once: see pipelines/blocks.py
     context.max_consecutive_actor_init_deaths = 3 * workers
     context.max_errored_blocks = 0  # a dropped block would drop good rows; errors are handled per row
     context.execution_options.preserve_order = False

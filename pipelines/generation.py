@@ -153,9 +153,9 @@ def _pump(stream: Iterator[Any], blocks: queue.Queue[Any]) -> None:
 
 
 def _count(block: Any, tally: Tally, breaker: Breaker, stop: Stop, config: GenerateConfig) -> None:
-    from pipelines.blocks import table_to_acks
+    from pipelines.blocks import table_to_acks, unwrap
 
-    for ack in table_to_acks(block):
+    for ack in (ack for table in unwrap(block) for ack in table_to_acks(table)):
         tally.add(ack)
         if ack.state in ("ok", "unresolved", "error") and breaker.add(ack.error_type, ack.error_message):
             stop.because("breaker", code=3, error=BreakerError(breaker.report()))

@@ -12,7 +12,7 @@ import ray
 from engine.errors import SourceError
 from engine.sources.base import PictureCaps, SourceRow, bad_row_id, iter_rows, load
 from engine.types import Query
-from pipelines.blocks import Row, to_table
+from pipelines.blocks import Row, to_table, wrap
 
 BLOCK_ROWS = 32
 BLOCK_BYTES = 16 << 20
@@ -73,9 +73,9 @@ def _blocks(rows: Iterator[Row]) -> Iterator[pa.Table]:
     for row in rows:
         weight = sum(len(picture.data) for picture in row.query.pictures)
         if block and (len(block) >= BLOCK_ROWS or size + weight > BLOCK_BYTES):
-            yield to_table(block)
+            yield wrap(to_table(block))
             block, size = [], 0
         block.append(row)
         size += weight
     if block:
-        yield to_table(block)
+        yield wrap(to_table(block))

@@ -31,7 +31,7 @@ from engine.journal.index import done as journal_done
 from engine.journal.segments import JournalWriter
 from engine.planning import WorkerSetup
 from engine.types import Query, Transcript
-from pipelines.blocks import Ack, Row, acks_to_table, to_rows
+from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
 
 CONTROL_EVERY_S = 0.5
 ACKS_EVERY_S = 0.25
@@ -51,7 +51,6 @@ class GenerateWorker:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
         self._strategy = strategies.create(setup.strategy, setup.options)
-        self._backend = create(setup.backend)
         if not self._start():
             return
         self._admission = Admission(self._backend.capacity)
@@ -65,6 +64,7 @@ class GenerateWorker:
     def _start(self) -> bool:
         """Load the model. What no retry can mend is told to the driver, and this worker answers nothing."""
         try:
+            self._backend = create(self._setup.backend)
             self._run(self._backend.start())
         except UsageError as error:
             ray.get(self._control.fatal.remote(str(error)))
@@ -88,7 +88,7 @@ class GenerateWorker:
             time.sleep(CONTROL_EVERY_S)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        rows = to_rows(batch)
+        rows = [row for table in unwrap(batch) for row in to_rows(table)]
         finished: queue.SimpleQueue[Ack | BaseException] = queue.SimpleQueue()
         for row in rows:
             future = asyncio.run_coroutine_threadsafe(self._handle(row), self._loop)
@@ -100,7 +100,7 @@ class GenerateWorker:
                 if isinstance(ack, BaseException):
                     self._die(ack)
             left -= len(acks)
-            yield acks_to_table(ack for ack in acks if isinstance(ack, Ack))
+            yield wrap(acks_to_table(ack for ack in acks if isinstance(ack, Ack)))
 
     async def _handle(self, row: Row) -> Ack:
         query = row.query
@@ -164,7 +164,8 @@ class GenerateWorker:
         """Stop the engine's processes and flush the journal (called by Ray when the pool shuts down)."""
         if hasattr(self, "_writer"):
             self._writer.close()
-        self._run(self._backend.close())
+        if hasattr(self, "_backend"):
+            self._run(self._backend.close())
 
     def __del__(self) -> None:
         self.close()

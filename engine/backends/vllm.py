@@ -1,4 +1,4 @@
-"""vLLM in the actor: one AsyncLLM, prefix caching, pictures known by content. The only file that imports vllm (0.29-0.32).
+"""vLLM (0.29-0.32) in the actor: one AsyncLLM, prefix caching, pictures known by content. Only this file imports vllm.
 
 All of a row's steps go to one engine, and the first three begin with the same picture: its key-value blocks are found
 again as long as rows in flight do not push each other out of the cache. So `capacity` is the cache in tokens as the
@@ -18,6 +18,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import count
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from engine.backends import vllm_args, watcher
@@ -84,6 +85,7 @@ class VllmBackend:
         kwargs = vllm_args.engine_kwargs(config, on_cpu=on_cpu, in_ray=_in_ray())
         if not on_cpu:
             _check_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
+        resource_tracker.ensure_running()  # Python's helper for `spawn`: started before the mark, it is not the engine's
         self._token = uuid.uuid4().hex
         self._watcher = watcher.watch(self._token)
         os.environ[watcher.VARIABLE] = self._token
@@ -134,11 +136,14 @@ class VllmBackend:
 
     async def refresh(self) -> None:
         """Fetch the engine's picture encodes since the last time."""
-        if self._engine is None or self._encodes is None:
-            return
-        for worker in await self._engine.collective_rpc("get_encoder_timing_stats"):
-            self._encodes += sum(int(stats.get("num_encoder_calls", 0)) for stats in (worker or {}).values())
-        _forget_timings(self._engine)
+        if self._engine is not None and self._encodes is not None:
+            await self._fetch_encodes(self._engine)
+
+    async def _fetch_encodes(self, engine: Any) -> None:
+        for worker in await engine.collective_rpc("get_encoder_timing_stats"):
+            calls = sum(int(stats.get("num_encoder_calls", 0)) for stats in (worker or {}).values())
+            self._encodes = (self._encodes or 0) + calls
+        _forget_timings(engine)
 
     async def close(self) -> None:
         """Shut the engine down; whatever is left of its processes is killed. Safe to call twice."""
@@ -150,9 +155,20 @@ class VllmBackend:
                 await counter
         try:
             if engine is not None:
-                await asyncio.to_thread(engine.shutdown)
+                await self._shut_down(engine)
         finally:
             await asyncio.to_thread(self._end_processes)
+
+    async def _shut_down(self, engine: Any) -> None:
+        """The last count, then vLLM's own shutdown, its output task stopped first (it would log an engine's death)."""
+        if not engine.errored and self._encodes is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._fetch_encodes(engine), SHUTDOWN_S)
+        handler = getattr(engine, "output_handler", None)
+        if handler is not None:
+            handler.cancel()
+            await asyncio.wait([handler], timeout=1)
+        await asyncio.to_thread(engine.shutdown)
 
     def _end_processes(self) -> None:
         if self._token:
@@ -309,24 +325,27 @@ def _forget_timings(engine: Any) -> None:
 
 
 def _check_memory(share: float) -> None:
-    """UsageError where a GPU has not the memory that the engine will ask for."""
-    import torch
+    """UsageError where a GPU has not the memory that the engine will ask for.
 
-    for device in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(device)
-        message = vllm_args.memory_shortfall(free, total, share, _gpu_holders(), own_pids=[os.getpid()])
+    Asked of nvidia-smi, not of torch: that would open a context in this process, and take memory itself.
+    """
+    gpus = _nvidia_smi("--query-gpu=memory.free,memory.total")
+    holders = {pid: mib * 2**20 for pid, mib in _nvidia_smi("--query-compute-apps=pid,used_memory")}
+    for free, total in gpus:
+        message = vllm_args.memory_shortfall(free * 2**20, total * 2**20, share, holders)
         if message is not None:
-            raise UsageError(f"GPU {device}: {message}")
+            raise UsageError(message)
 
 
-def _gpu_holders() -> dict[int, int]:
-    """pid -> bytes of GPU memory, as nvidia-smi lists them; nothing where it is absent."""
+def _nvidia_smi(query: str) -> list[tuple[int, int]]:
+    """Pairs of numbers for the GPUs that this process may use; nothing where nvidia-smi is absent."""
     import subprocess
 
-    command = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", *(["-i", visible] if visible else [])]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return {}
-    pairs = [line.split(",") for line in listed.splitlines() if line.count(",") == 1]
-    return {int(pid): int(mib) * 2**20 for pid, mib in pairs if pid.strip().isdigit() and mib.strip().isdigit()}
+        return []
+    pairs = [[part.strip() for part in line.split(",")] for line in listed.splitlines()]
+    return [(int(a), int(b)) for a, b in (pair for pair in pairs if len(pair) == 2) if a.isdigit() and b.isdigit()]

@@ -75,6 +75,9 @@ def environment(
     }
     if on_cpu:
         wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+        if config.engine_args.get("enforce_eager", True):
+            # Without it the first request for label probabilities waits 20 s for a compiled helper of the sampler.
+            wanted["TORCHDYNAMO_DISABLE"] = "1"
         wanted["VLLM_CPU_OMP_THREADS_BIND"] = cpu_binding(cores, config.tensor_parallel, given.get("OMP_NUM_THREADS"))
     return {key: value for key, value in wanted.items() if key not in given}
 
@@ -123,7 +126,7 @@ def memory_shortfall(
     listed = ", ".join(f"pid {pid} ({held / gib:.1f} GiB)" for pid, held in sorted(others.items()))
     cause = f"held by {listed}: end them if they are left over from an earlier run" if listed else "held by others"
     return (
-        f"the GPU has {free / gib:.1f} of {total / gib:.1f} GiB free, the engine wants {needed / gib:.1f} GiB ({cause}). "
+        f"the GPU has {free / gib:.1f} of {total / gib:.1f} GiB free, the engine wants {needed / gib:.1f} ({cause}). "
         f"Or take less: --engine-arg gpu_memory_utilization={max(0.1, round(free / total - 0.02, 2))}"
     )
 

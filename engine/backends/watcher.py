@@ -24,7 +24,7 @@ VARIABLE = "ECSO_ENGINE_TOKEN"
 def watch(token: str) -> subprocess.Popen[bytes]:
     """Start the watcher for `token`; closing its stdin (or dying) sets it off."""
     return subprocess.Popen(
-        [sys.executable, "-S", "-E", str(Path(__file__)), token],
+        [sys.executable, "-I", "-S", str(Path(__file__)), token],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

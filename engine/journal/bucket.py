@@ -131,8 +131,6 @@ class Bucket:
     def _failures(self, rel: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except Exception as error:  # botocore, aiohttp and OS errors have no common base
             raise OutputError(f"{self.scheme}://{self.path(rel)}: cannot be written ({_words(error)})") from error
 

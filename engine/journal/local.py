@@ -193,7 +193,5 @@ class LocalFolder:
 def _failures(path: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
         raise write_failed(path, error) from error

@@ -77,6 +77,7 @@ class JournalWriter:
         self._lock = threading.Lock()
         self._closed = False
         self._failed: OutputError | None = None
+        self._told = False
         self._wake = threading.Event()
         # A tick of two thirds of the promise leaves the last third for the write itself.
         self._tick = (fsync_s if store.is_local else segment_s) * 2 / 3
@@ -133,7 +134,7 @@ class JournalWriter:
             self._check()
 
     def close(self) -> None:
-        """Flush and let go of the files. Closing twice is fine."""
+        """Flush and let go of the files; raises a failure that no call has raised yet. Closing twice is fine."""
         with self._lock:
             if self._closed:
                 return
@@ -144,7 +145,7 @@ class JournalWriter:
             self._flush()
         finally:
             self._sink.close()
-        if self._failed:
+        if self._failed and not self._told:
             raise self._failed
 
     def _row(self, kind: str, query_id: str, source_key: str, source_index: int, body: bytes) -> None:
@@ -162,11 +163,12 @@ class JournalWriter:
         try:
             self._sink.write(suffix, frame)
         except OutputError as error:
-            self._failed = error
+            self._failed, self._told = error, True
             raise
 
     def _check(self) -> None:
         if self._failed:
+            self._told = True
             raise self._failed
         if self._closed:
             raise OutputError("the journal writer is closed")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.errors import UsageError
 from engine.sources import hub
 from engine.sources.fields import NAMES, Columns, Place, as_label, build_row, checked_columns, find_column, require_text
-from engine.sources.records import Source, SourceConfig, SourceRow, Window
+from engine.sources.records import Source, SourceConfig, SourceRow, Window, bad_row
 from engine.sources.refs import ParquetRef, PictureRef, printable
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 """Rows of text columns read at a time."""
+
+
+class _Damaged(Exception):
+    """Bytes of a row group do not decode."""
 
 
 class PictureColumn(NamedTuple):
@@ -60,13 +64,25 @@ class RowGroupWindow:
     layout: Layout
 
     def rows(self) -> Iterator[SourceRow]:
-        pictures = self._picture_counts()
-        for row, record in enumerate(self._records()):
-            yield self._row(row, record, next(pictures))
+        """A damaged page loses no row: from there on, each row of the group is a row with a problem."""
+        given = 0
+        try:
+            pictures = self._picture_counts()
+            for record in self._records():
+                yield self._row(given, record, next(pictures))
+                given += 1
+        except _Damaged as error:
+            for row in range(given, self.count):
+                place = self._place(row)
+                problem = f"{place.key}: the row group cannot be read ({error})"
+                yield bad_row(place.index, place.key, problem, "ParquetError", source="parquet", split=place.split)
+
+    def _place(self, row: int) -> Place:
+        key = f"{self.label}:{self.row_group}:{row}"
+        return Place(self.first_index + row, key, key, "parquet", self.layout.split)
 
     def _row(self, row: int, record: dict[str, Any], pictures: int) -> SourceRow:
-        key = f"{self.label}:{self.row_group}:{row}"
-        place = Place(self.first_index + row, key, key, "parquet", self.layout.split)
+        place = self._place(row)
         found = {field: _plain(field, record[column]) for field, column in self.layout.used}
         extra = {name: record[name] for name in self.layout.extra}
         return build_row(found, place, ["picture"] * pictures, lambda: self._refs(row, pictures), extra)
@@ -110,14 +126,17 @@ class RowGroupWindow:
         return bool(chunk.is_stats_set and chunk.statistics.has_null_count and chunk.statistics.null_count == 0)
 
     def _batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        """Raises UsageError where the file is not to be had on this machine, _Damaged where its bytes are bad."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             with pq.ParquetFile(self.file) as parquet:
                 yield from parquet.iter_batches(size, row_groups=[self.row_group], columns=columns)
+        except (FileNotFoundError, PermissionError) as error:
+            raise UsageError(f"{self.file}: cannot be opened ({error}); every machine must see the path") from error
         except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"{self.file}: row group {self.row_group} cannot be read ({error})") from error
+            raise _Damaged(str(error)) from error
 
 
 def _plain(field: str, value: Any) -> Any:
@@ -281,7 +300,7 @@ def _hub_files(repository: str, config: SourceConfig) -> tuple[list[Path], str |
             raise UsageError(f"--path {repository}: the Hub data set has no Parquet file of split {config.split}")
         files = hub.fetch(repository, names, config)
     except hub.HubError as error:
-        raise UsageError(f"--queries parquet: {error}") from error
+        raise UsageError(f"--path {repository}: no such local path, and from the Hub: {error}") from error
     return list(files.paths), files.revision
 
 

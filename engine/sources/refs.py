@@ -171,7 +171,8 @@ class ParquetRef:
 
     @property
     def name(self) -> str:
-        return printable(f"{self.file}:{self.row_group}:{self.row}.{self.column}[{self.item}]")
+        """Padded, so that names in alphabetical order are cells in file order: the order that reads a group once."""
+        return printable(f"{self.file}:{self.row_group:05}:{self.row:08}.{self.column}[{self.item:02}]")
 
     def read(self, limit: int = READ_LIMIT) -> bytes:
         from engine.sources.parquet_cells import read_picture

@@ -175,7 +175,8 @@ def _open_hub(config: SourceConfig, repository: str) -> Source:
     try:
         files = hub.fetch(repository, (f"{split}.json", f"{split}.zip"), config)
     except hub.HubError as error:
-        raise UsageError(f"--queries vlguard: {error}.\n{HOW_TO}") from error
+        local = f" --path {config.path}: no such local folder, and from the Hub" if config.path else ""
+        raise UsageError(f"--queries vlguard{local}: {error}.\n{HOW_TO}") from error
     index, archive = files.paths
     records, digest = _read_index(index)
     pictures = _find_pictures(archive.parent / "no-extracted-pictures", archive, split, _images(records))

@@ -20,7 +20,7 @@ def hex_id(name: object) -> str:
 
 
 def picture(name: object, size: int = 50) -> Picture:
-    data = (str(name).encode() * size)[:size]
+    data = (f"{name}|".encode() * size)[:size]
     return Picture(data, hashlib.sha256(data).hexdigest(), 3, 2, "PNG")
 
 
@@ -48,7 +48,13 @@ def step(**changes: Any) -> Step:
 
 
 def transcript(
-    name: object = "q", key: str = "", index: int = 0, *, steps: int = 2, pictures: Sequence[Picture] = (), **changes: Any
+    name: object = "q",
+    key: str = "",
+    index: int = 0,
+    *,
+    steps: int = 2,
+    pictures: Sequence[Picture] = (),
+    **changes: Any,
 ) -> Transcript:
     facts: dict[str, Any] = {
         "run_id": "run-1",

@@ -52,7 +52,9 @@ def test_a_row_costs_32_bytes_and_lookups_are_exact(tmp_path: Path) -> None:
     assert found.ids.nbytes + found.keys.nbytes == 32 * rows
     assert found.has_ids([hex_id(number) for number in range(rows)]).all()
     assert not found.has_ids([hex_id(number) for number in range(rows, 2 * rows)]).any()
-    assert found.has_keys([f"rows.jsonl:{number}" for number in range(rows + 5)]).tolist() == [True] * rows + [False] * 5
+    assert (
+        found.has_keys([f"rows.jsonl:{number}" for number in range(rows + 5)]).tolist() == [True] * rows + [False] * 5
+    )
 
 
 def test_digests_that_end_in_zero_bytes_are_found() -> None:

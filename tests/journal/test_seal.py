@@ -155,7 +155,13 @@ def test_a_damaged_picture_is_taken_from_another_worker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("complete", "expected", "status"),
-    [(None, 5, "complete"), (None, 6, "partial"), (None, None, "partial"), (False, 5, "partial"), (True, 5, "complete")],
+    [
+        (None, 5, "complete"),
+        (None, 6, "partial"),
+        (None, None, "partial"),
+        (False, 5, "partial"),
+        (True, 5, "complete"),
+    ],
 )
 def test_complete_is_what_the_numbers_say(tmp_path: Path, complete: bool, expected: int, status: str) -> None:
     fill(tmp_path, rows=5)
@@ -223,7 +229,9 @@ def test_verify_wants_a_sealed_run(tmp_path: Path) -> None:
         verify(str(tmp_path))
 
 
-@pytest.mark.parametrize(("text", "message"), [('{"kind": "gen', "no JSON"), ('{"kind": "train"}', "kind: found")])
+@pytest.mark.parametrize(
+    ("text", "message"), [('{"kind": "gen', "no JSON"), ('{"kind": "train"}', "required property")]
+)
 def test_a_damaged_manifest_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UsageError, match=message):

@@ -143,7 +143,7 @@ def test_missing_and_ambiguous_index_files_are_refused(tmp_path: Path) -> None:
         open_source(SourceConfig("folder"))
     with pytest.raises(UsageError, match="no such folder"):
         rows_of(tmp_path / "x")
-    with pytest.raises(UsageError, match="index files found: none; expected one of queries.jsonl"):
+    with pytest.raises(UsageError, match=r"index files found: none; expected one of queries.jsonl"):
         rows_of(tmp_path)
     write(tmp_path / "a.jsonl", GOOD)
     assert len(rows_of(tmp_path)) == 1

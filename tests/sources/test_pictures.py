@@ -111,7 +111,7 @@ def test_animated_files_count_as_their_first_frame(kind: str) -> None:
     found = inspect(data, "x")
     assert found.format == f"{kind} animated"
     assert mime(found.format) == f"image/{kind.lower()}"
-    red, green, blue = to_rgb(data).getpixel((4, 4))  # type: ignore[misc]
+    red, green, blue = to_rgb(data).getpixel((4, 4))
     assert red > 240 > 20 > green + blue - 10
 
 
@@ -123,7 +123,7 @@ def test_a_phones_mpo_is_the_jpeg_that_it_opens_as() -> None:
     first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     data = encoded(first, "MPO", save_all=True, append_images=[second])
     assert inspect(data, "x").format == "JPEG"
-    assert to_rgb(data).getpixel((0, 0))[0] > 240  # type: ignore[index]
+    assert to_rgb(data).getpixel((0, 0))[0] > 240
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_truncated_pictures_are_refused(kind: str, share: float) -> None:
 def test_bombs_are_refused_by_the_header() -> None:
     """Decoding these would take up to 10 GB; the refusal takes neither memory nor time."""
     for width, height in ((10_000, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)):
-        with pytest.raises(SourceError, match="decompression bomb|could be decompression bomb"):
+        with pytest.raises(SourceError, match=r"decompression bomb"):
             inspect(png_of(width, height), "bomb")
 
 
@@ -169,7 +169,7 @@ def test_caps_are_checked() -> None:
         inspect(data, "x", PictureCaps(max_pixels=159))
     with pytest.raises(SourceError, match="a side has at most 39"):
         inspect(data, "x", PictureCaps(max_side=39))
-    with pytest.raises(SourceError, match="1 : 9.5"):
+    with pytest.raises(SourceError, match=r"1 : 9\.5"):
         inspect(data, "x", PictureCaps(max_aspect=9.5))
     inspect(data, "x", PictureCaps(len(data), 160, 40, 10))
 

@@ -118,7 +118,7 @@ def test_load_names_row_and_picture_in_its_errors() -> None:
         load(SourceRow(0, "k", "t", pictures=(InlineRef(b"", "cell"),)))
     with pytest.raises(SourceError, match="at most 10 are accepted"):
         load(SourceRow(0, "k", "t", pictures=(InlineRef(picture()),)), caps=PictureCaps(max_bytes=10))
-    with pytest.raises(SourceError, match="^k: the query is empty"):
+    with pytest.raises(SourceError, match=r"^k: the query is empty"):
         load(SourceRow(0, "k", " "))
 
 
@@ -144,7 +144,8 @@ def test_bad_row_ids_follow_from_the_place(source: str, key: str, other: str) ->
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", None]), max_size=5), max_size=6), st.integers(1, 12), st.booleans())
 def test_any_plan_takes_what_a_plain_filter_takes(groups: list[list[str | None]], limit: int, known: bool) -> None:
-    windows, flat = [], []
+    windows: list[ListWindow] = []
+    flat: list[SourceRow] = []
     for group in groups:
         windows.append(window(len(flat), *group, known=known))
         flat += windows[-1].kept

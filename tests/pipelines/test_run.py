@@ -1,0 +1,199 @@
+"""The main job on a real Ray cluster with the scripted backend: what a run leaves, resumes, refuses and counts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.config import GenerateConfig
+from engine.errors import BreakerError, OutputBusyError, UsageError
+from engine.journal.lock import RunLock
+from engine.journal.seal import read_manifest
+from engine.journal.store import Store
+from pipelines.run import run
+from tests.pipelines.conftest import folder_of, journalled, rows
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+Make = Callable[..., GenerateConfig]
+
+
+class TestWhatARunLeaves:
+    def test_everything_adds_up_and_opens(self, config: Make, tmp_path: Path) -> None:
+        manifest = run(config())
+        out = tmp_path / "out"
+        counts = manifest["counts"]
+        assert manifest["status"] == "complete"
+        assert manifest["scripted"] is True
+        transcripts, sft, rejected = (rows(out, name) for name in ("transcripts", "sft", "rejected"))
+        assert counts["read"] >= 600
+        assert len(transcripts) + sum(len(row["duplicate_keys"]) for row in transcripts) == counts["read"]
+        assert len({row["query_id"] for row in transcripts}) == len(transcripts)
+        assert len(sft) + len(rejected) == counts["read"]
+        assert [row["source_index"] for row in transcripts] == sorted(row["source_index"] for row in transcripts)
+        harmful = sum(row["direct_verdict"] == "harmful" for row in transcripts)
+        assert len(rows(out, "preference")) == harmful
+        assert 0.3 < harmful / len(transcripts) < 0.5  # --scripted-harmful 0.4
+
+    def test_a_training_row_opens_with_its_picture(self, config: Make, tmp_path: Path) -> None:
+        datasets = pytest.importorskip("datasets")
+        run(config(limit=8))
+        found = datasets.load_dataset(
+            "parquet", data_files=str(tmp_path / "out/sft/*.parquet"), split="train", cache_dir=str(tmp_path / "cache")
+        )
+        assert found.features["images"] == datasets.List(datasets.Image())
+        row = found[0]
+        assert row["images"][0].size == (72, 72)
+        assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"]
+        assert row["messages"][0]["content"][0]["type"] == "image"
+
+    def test_steps_are_kept(self, config: Make, tmp_path: Path) -> None:
+        run(config(limit=16, validate_all=True, scripted_harmful=1.0))
+        for row in rows(tmp_path / "out", "transcripts"):
+            assert [step["name"] for step in row["steps"]] == ["answer", "tell", "caption", "safe_answer", "retell"]
+            assert [step["with_pictures"] for step in row["steps"]] == [True, True, True, False, True]
+            assert all(len(step["prompt_sha256"]) == 64 for step in row["steps"])
+            assert row["p_harmful"] > 0.5 > row["final_p_harmful"]
+
+    def test_pictures_once_each(self, config: Make, tmp_path: Path) -> None:
+        run(config())
+        pictures = [row["picture_sha256"] for row in rows(tmp_path / "out", "pictures")]
+        used = {sha for row in rows(tmp_path / "out", "transcripts") for sha in row["picture_sha256"]}
+        assert sorted(pictures) == sorted(used)
+
+    def test_same_journal_same_rows(self, config: Make, tmp_path: Path) -> None:
+        """Two runs of one configuration give the same answers, whatever order the rows finished in."""
+        run(config(limit=64, out=str(tmp_path / "a")))
+        run(config(limit=64, out=str(tmp_path / "b"), workers="3"))
+        keep = ("query_id", "final_response", "final_verdict", "source_key")
+        left, right = ([[row[k] for k in keep] for row in rows(tmp_path / name, "transcripts")] for name in "ab")
+        assert left == right
+
+
+class TestResume:
+    def test_a_larger_limit_asks_only_for_the_new_rows(self, config: Make, tmp_path: Path) -> None:
+        run(config(limit=40))
+        first = read_manifest(str(tmp_path / "out"))
+        second = run(config(limit=100))
+        assert first is not None
+        assert (first["counts"]["read"], second["counts"]["read"]) == (40, 100)
+        assert len(journalled(tmp_path / "out")) == second["counts"]["transcripts"]
+        assert {file["path"] for file in second["files"]} == {
+            str(path.relative_to(tmp_path / "out"))
+            for name in ("transcripts", "pictures")
+            for path in (tmp_path / "out" / name).iterdir()
+        }
+
+    def test_a_complete_run_does_nothing(
+        self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run(config(limit=10))
+        before = (tmp_path / "out/manifest.json").stat().st_mtime_ns
+        monkeypatch.setattr("pipelines.run.execute", None)  # starting anything would fail
+        assert run(config(limit=10))["counts"]["read"] == 10
+        assert (tmp_path / "out/manifest.json").stat().st_mtime_ns == before
+
+    def test_another_fingerprint_is_refused_with_its_fields(self, config: Make) -> None:
+        run(config(limit=5))
+        with pytest.raises(UsageError, match="seed") as error:
+            run(config(limit=5, seed=7))
+        assert "0" in str(error.value)
+        assert "7" in str(error.value)
+        assert "--out" in str(error.value)
+
+    def test_never_and_always(self, config: Make, tmp_path: Path) -> None:
+        with pytest.raises(UsageError):
+            run(config(limit=5, resume="always"))
+        run(config(limit=5, resume="never"))
+        with pytest.raises(UsageError, match="--resume never"):
+            run(config(limit=5, resume="never"))
+
+    def test_duplicates_are_found_and_rejected_once(self, config: Make, tmp_path: Path) -> None:
+        same = {"text": "What is this?", "image": "0.png"}
+        source = folder_of(tmp_path / "src", [same, {"text": "other", "image": "1.png"}, same, same])
+        manifest = run(config(queries="folder", path=str(source)))
+        assert manifest["counts"] | {"pictures": 0} == {
+            "read": 4, "transcripts": 2, "duplicates": 2, "ok": 2, "unresolved": 0, "error": 0, "pictures": 0,
+        }  # fmt: skip
+        reasons = [row["reason"] for row in rows(tmp_path / "out", "rejected")]
+        assert reasons == ["duplicate_query"] * 2
+        assert len(rows(tmp_path / "out", "sft")) == 2
+
+
+class TestErrors:
+    def test_a_bad_row_is_a_row(self, config: Make, tmp_path: Path) -> None:
+        lines = [
+            {"text": "fine", "image": "0.png"},
+            {"text": "gone", "image": "missing.png"},
+            "{broken",
+            {"text": "", "image": "1.png"},
+            {"text": "also fine", "image": "1.png"},
+        ]
+        source = folder_of(tmp_path / "src", lines)
+        manifest = run(config(queries="folder", path=str(source), max_error_rate=1.0))
+        assert (manifest["counts"]["ok"], manifest["counts"]["error"]) == (2, 3)
+        bad = [row for row in rows(tmp_path / "out", "transcripts") if row["status"] == "error"]
+        assert {row["error_stage"] for row in bad} == {"source"}
+        assert any("missing.png" in row["error_message"] for row in bad)
+        assert any("queries.jsonl:3" in row["error_message"] for row in bad)
+
+    def test_retry_errors_after_the_mend(self, config: Make, tmp_path: Path) -> None:
+        source = folder_of(tmp_path / "src", [{"text": "a", "image": "0.png"}, {"text": "b", "image": "late.png"}])
+        settings = {"queries": "folder", "path": str(source), "max_error_rate": 1.0}
+        assert run(config(**settings))["counts"]["error"] == 1
+        (source / "late.png").write_bytes((source / "1.png").read_bytes())
+        assert run(config(**settings))["counts"]["error"] == 1  # not asked again unless told to
+        mended = run(config(**settings, retry_errors=True))
+        assert (mended["counts"]["ok"], mended["counts"]["error"]) == (2, 0)
+        assert len(rows(tmp_path / "out", "transcripts")) == 2
+
+    def test_the_breaker_stops_the_run_and_names_the_cause(self, config: Make, tmp_path: Path) -> None:
+        lines = [{"text": f"row {n}", "image": "missing.png"} for n in range(300)]
+        source = folder_of(tmp_path / "src", lines)
+        with pytest.raises(BreakerError, match=r"missing\.png") as error:
+            run(config(queries="folder", path=str(source)))
+        assert "SourceError ×" in str(error.value)
+        manifest = read_manifest(str(tmp_path / "out"))
+        assert manifest is not None
+        assert manifest["counts"]["error"] >= 20
+
+    def test_reference_without_references(self, config: Make, tmp_path: Path) -> None:
+        source = folder_of(tmp_path / "src", [{"text": "a", "image": "0.png", "reference": "r"}, {"text": "b"}])
+        run(config(queries="folder", path=str(source), strategy="reference", max_error_rate=1.0))
+        found = {row["query"]: (row["status"], row["final_response"]) for row in rows(tmp_path / "out", "transcripts")}
+        assert found == {"a": ("ok", "r"), "b": ("error", None)}
+
+
+class TestStops:
+    def test_target_accepted(self, config: Make) -> None:
+        manifest = run(config(target_accepted=50, scripted_latency_ms=20, engine_arg={"capacity": 4}))
+        assert 50 <= manifest["counts"]["ok"] < 300
+        assert manifest["status"] == "complete"
+
+    def test_another_run_holds_the_output(self, config: Make, tmp_path: Path) -> None:
+        with RunLock(Store(str(tmp_path / "out"))), pytest.raises(OutputBusyError):
+            run(config(limit=5))
+
+    def test_a_model_that_cannot_be_used_is_a_usage_error(self, config: Make) -> None:
+        """Found by the worker, told to the driver, no restart after restart."""
+        start = time.monotonic()
+        with pytest.raises(UsageError, match="no_such_argument"):
+            run(config(engine_arg={"no_such_argument": 1}))
+        assert time.monotonic() - start < 60
+
+
+class TestConfig:
+    def test_no_rows_is_said(self, config: Make) -> None:
+        with pytest.raises(UsageError, match="category"):
+            run(config(where={"category": "no such"}))
+
+    def test_manifest_holds_no_secret(self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MY_KEY", "hf_secret_value")
+        run(config(limit=3, api_key_env="MY_KEY"))
+        for path in (tmp_path / "out").rglob("*"):
+            if path.is_file():
+                assert b"hf_secret_value" not in path.read_bytes(), path
+        assert json.loads((tmp_path / "out/manifest.json").read_text())["config"]["api_key_env"] == "MY_KEY"
