@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+from uuid import uuid4
+
+from engine.backends import watcher
 
 # No telemetry of ours, and the libraries' switched off, before they are imported anywhere.
 QUIET = {
@@ -21,6 +24,7 @@ QUIET = {
     # Where there is no GPU, Ray is not to hide what is none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+RUN_VARIABLE = "ECSO_RUN_TOKEN"
 PACKAGES = ("engine", "pipelines", "schemas")
 
 
@@ -38,12 +42,26 @@ def joined(*, slots: int, logs: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with _quiet_stderr(logs):
+    with _quiet_stderr(logs), _watched():
         ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Ray's agents can outlive a driver that was killed with -9 by more than ten seconds. All of a local cluster
+    inherits the driver's mark; a watcher ends whatever carries it once the driver is gone."""
+    token = os.environ[RUN_VARIABLE] = uuid4().hex
+    guard = watcher.watch(token, RUN_VARIABLE, grace_s=3.0)
+    try:
+        yield
+    finally:
+        del os.environ[RUN_VARIABLE]
+        guard.kill()  # ray.shutdown has ended them all in its own way
+        guard.wait()
 
 
 def _options(slots: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def _validator(name: str) -> Draft202012Validator:
 
     # Rows in flight are frozen, so their arrays are tuples.
     arrays = Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, found: isinstance(found, list | tuple))
-    validator: Draft202012Validator = extend(Draft202012Validator, type_checker=arrays)(load(name))
+    validator: Draft202012Validator = extend(Draft202012Validator, type_checker=arrays)(load(name))  # type: ignore[no-untyped-call]
     return validator
 
 
@@ -50,7 +50,8 @@ def check(name: str, document: object, *, where: str = "") -> None:
 def _line(error: ValidationError) -> str:
     field = ".".join(map(str, error.absolute_path)) or "(whole document)"
     if error.validator == "additionalProperties":
-        known = ", ".join(sorted(error.schema.get("properties", {})))
+        rules: Any = error.schema
+        known = ", ".join(sorted(rules.get("properties", {})))
         return f"{field}: {error.message}; known keys: {known}"
     if error.validator == "required":
         return f"{field}: {error.message}"
@@ -61,5 +62,6 @@ def _line(error: ValidationError) -> str:
 
 def _expected(error: ValidationError) -> str:
     if error.validator == "enum":
-        return "one of " + ", ".join(json.dumps(value) for value in error.validator_value)
+        choices: Any = error.validator_value
+        return "one of " + ", ".join(json.dumps(value) for value in choices)
     return f"{error.validator} {json.dumps(error.validator_value)}"

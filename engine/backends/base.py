@@ -47,6 +47,9 @@ class BackendStats:
     completion_tokens: int = 0
     requests: int = 0
     picture_encodes: int | None = None
+    """Runs of the vision tower, where the engine counts them (ideal: one a picture)."""
+    neutralised: int = 0
+    """Special-token strings in texts that were broken up before sending (openai only: no token ids can be sent)."""
 
 
 class Backend(Protocol):

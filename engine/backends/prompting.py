@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.backends.base import BackendConfig
 from engine.backends.templates import TEMPLATES
 from engine.errors import PromptError, UsageError
 from engine.types import Message, Picture
@@ -218,6 +219,16 @@ def class_of(model: str, revision: str | None, *, trust_remote_code: bool = Fals
             "Give a folder with config.json, or a Hub id that this machine can reach"
         ) from error
     return str((config.architectures or [type(config).__name__])[0])
+
+
+def context_of(config: BackendConfig) -> int:
+    """Positions of the model's language part; where its config names none, a number that limits nothing."""
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(
+        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+    )
+    return int(getattr(found.get_text_config(), "max_position_embeddings", 0) or 2**31)
 
 
 def room(prompt_tokens: int, max_tokens: int, context: int) -> int:

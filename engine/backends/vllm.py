@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from engine.backends import vllm_args, watcher
 from engine.backends.base import BackendConfig, BackendStats
 from engine.backends.labels import LabelIds, combine
-from engine.backends.prompting import Prompt, Prompter, load_processor, prepare, room
+from engine.backends.prompting import Prompt, Prompter, context_of, load_processor, prepare, room
 from engine.errors import EngineDeadError, RequestError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling
 
@@ -82,10 +82,10 @@ class VllmBackend:
         self._processor = processor
         self._prompter = Prompter(processor, config.chat_template_kwargs)
         self._labels = LabelIds(self._prompter.tokenizer)
-        kwargs = vllm_args.engine_kwargs(config, on_cpu=on_cpu, in_ray=_in_ray())
+        kwargs = vllm_args.engine_kwargs(config, on_cpu=on_cpu, in_ray=_in_ray(), context=context_of(config))
         if not on_cpu:
             _check_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
-        resource_tracker.ensure_running()  # Python's helper for `spawn`: started before the mark, it is not the engine's
+        resource_tracker.ensure_running()  # Python's own helper for `spawn`; before the mark: it is not the engine's
         self._token = uuid.uuid4().hex
         self._watcher = watcher.watch(self._token)
         os.environ[watcher.VARIABLE] = self._token
@@ -291,10 +291,26 @@ def _start_engine(model: str, kwargs: dict[str, Any]) -> Any:
     if message is not None:
         raise UsageError(message)
     try:
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**kwargs))
+        vllm_config = AsyncEngineArgs(**kwargs).create_engine_config()
+        _enlarge_encoder_cache(vllm_config)
+        return AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=kwargs["disable_log_stats"])
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         raise UsageError(f"--model {model}: vLLM does not start with it: {text[:1000]}") from error
+
+
+def _enlarge_encoder_cache(vllm_config: Any) -> None:
+    """Room for the encoded pictures of all rows in flight.
+
+    The last key-value block with picture tokens also holds text, so it is never shared: each step needs the picture's
+    encoded tail again. vLLM keeps as many encoded tokens as one scheduler step takes (a handful of pictures), and would
+    run the vision tower at each step of each row. There is no argument for it, hence the attribute.
+    """
+    scheduler, model = vllm_config.scheduler_config, vllm_config.model_config
+    if not hasattr(scheduler, "encoder_cache_size"):
+        return
+    wanted = vllm_args.encoder_cache_tokens(model.get_hidden_size(), model.dtype.itemsize)
+    scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, wanted)
 
 
 def _sampling_params(sampling: Sampling, max_tokens: int, label_ids: dict[str, tuple[int, ...]]) -> Any:

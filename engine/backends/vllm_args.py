@@ -11,18 +11,22 @@ PICTURES_PER_PROMPT = 4
 """A query may carry several pictures. vLLM reserves encoder memory by this number, so it stays small."""
 CPU_BLOCK = 32
 """Tokens in a key-value block on CPU. vLLM's default there is 128: with short prompts no block would ever be shared."""
+CPU_CONTEXT, CPU_BATCHED = 8192, 4096
+"""On CPU: the longest context unless `--engine-arg max_model_len=` says other, and tokens in one step at least."""
 GPU_SHARE = 0.9
 """Share of a GPU's memory that one engine takes (vLLM's own default); a fraction of a GPU takes that fraction of it."""
 ROWS_IN_FLIGHT = 256
 """Never more rows than this, however large the cache: they fill the engine, and a kill repeats no more."""
+ENCODER_CACHE_BYTES, ENCODER_CACHE_TOKENS = 2**30, 2**18
+"""Encoded pictures kept by the engine, at most: 227 pictures of LLaVA-1.5-7B."""
 STEP_OVERHEAD = 96
 """Tokens of template and prompt text around a query and a response in ECSO's longest prompts."""
 FIRST_GUESS = 256
 """Expected answer length before the first answers are seen."""
 
 
-def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool) -> dict[str, Any]:
-    """AsyncEngineArgs by name. `--engine-arg` has the last word, key by key."""
+def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool, context: int) -> dict[str, Any]:
+    """AsyncEngineArgs by name. `context`: what the model was trained for. `--engine-arg` has the last word."""
     kwargs: dict[str, Any] = {
         "model": config.model,
         "revision": config.revision,
@@ -42,10 +46,18 @@ def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool) -> dict[
     if on_cpu:
         # float32: bfloat16 is emulated on many CPUs, and float32 gives the greedy text that transformers gives.
         kwargs |= {"dtype": "float32", "enforce_eager": True, "block_size": CPU_BLOCK}
+        kwargs |= whole_prefills(int(config.engine_args.get("max_model_len", min(context, CPU_CONTEXT))))
         kwargs |= {"enable_mm_processor_stats": True}  # on GPUs it would synchronise at every picture
     elif 0 < config.gpus < 1:
         kwargs["gpu_memory_utilization"] = round(GPU_SHARE * config.gpus, 4)
     return {**kwargs, **config.engine_args}
+
+
+def whole_prefills(context: int) -> dict[str, Any]:
+    """Each prompt in one step. On CPU a seeded request whose prefill is cut in two kills the engine (vLLM 0.32,
+    gpu_model_runner `set_offset`: "CPU Generator does not use offset"), and our sampled requests are all seeded."""
+    batched = max(CPU_BATCHED, context)
+    return {"max_model_len": context, "enable_chunked_prefill": False, "max_num_batched_tokens": batched}
 
 
 def choose_executor(tensor_parallel: int, *, on_cpu: bool, in_ray: bool) -> str | None:
@@ -141,6 +153,11 @@ def row_cost(picture_tokens: int, query_tokens: int, answer_tokens: int, block: 
     tokens = picture_tokens + 2 * query_tokens + 2 * answer_tokens + STEP_OVERHEAD
     blocks = -(-tokens // block)
     return max(blocks * block, capacity // ROWS_IN_FLIGHT)
+
+
+def encoder_cache_tokens(hidden_size: int, item_bytes: int) -> int:
+    """Encoded picture tokens that ENCODER_CACHE_BYTES hold (each is one hidden state)."""
+    return min(ENCODER_CACHE_TOKENS, ENCODER_CACHE_BYTES // max(1, hidden_size * item_bytes))
 
 
 class AnswerLength:

@@ -21,10 +21,10 @@ from pathlib import Path
 VARIABLE = "ECSO_ENGINE_TOKEN"
 
 
-def watch(token: str) -> subprocess.Popen[bytes]:
-    """Start the watcher for `token`; closing its stdin (or dying) sets it off."""
+def watch(token: str, variable: str = VARIABLE, grace_s: float = 0.0) -> subprocess.Popen[bytes]:
+    """Start the watcher for `variable=token`; closing its stdin (or dying) sets it off, `grace_s` later."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(__file__)), token],
+        [sys.executable, "-I", "-S", str(Path(__file__)), token, variable, str(grace_s)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -33,9 +33,9 @@ def watch(token: str) -> subprocess.Popen[bytes]:
     )
 
 
-def owned(token: str) -> list[int]:
+def owned(token: str, variable: str = VARIABLE) -> list[int]:
     """Pids whose environment carries the token, this process left out."""
-    wanted = f"{VARIABLE}={token}".encode()
+    wanted = f"{variable}={token}".encode()
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
@@ -48,14 +48,14 @@ def owned(token: str) -> list[int]:
     return found
 
 
-def end(token: str, grace_s: float = 0.0) -> list[int]:
+def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE) -> list[int]:
     """Give the processes `grace_s` to end by themselves, then kill what is left, until none is; says which."""
     deadline = time.monotonic() + grace_s
-    while owned(token) and time.monotonic() < deadline:
+    while owned(token, variable) and time.monotonic() < deadline:
         time.sleep(0.05)
     killed: list[int] = []
     for _ in range(50):  # a process that was starting another one may have got it started
-        left = owned(token)
+        left = owned(token, variable)
         if not left:
             break
         for pid in left:
@@ -68,14 +68,14 @@ def end(token: str, grace_s: float = 0.0) -> list[int]:
     return killed
 
 
-def main(token: str) -> None:
+def main(token: str, variable: str, grace_s: str) -> None:
     """Wait for the owner's end of the pipe to close."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 4096):
         pass
-    end(token)
+    end(token, float(grace_s), variable)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

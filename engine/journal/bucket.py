@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, cast
 from engine.errors import OutputError, UsageError
 from engine.journal.local import TEMPORARY, checked
 
-LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409")
-"""What S3 answers to a conditional put that lost; NoSuchKey where the object to replace is gone."""
+LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+"""What S3 answers to a conditional put that lost."""
 
 
 class Bucket:
@@ -111,6 +111,8 @@ class Bucket:
         with self._failures(rel):
             try:
                 answer = self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=token)
+            except FileNotFoundError:
+                return None
             except Exception as error:
                 if _lost(error):
                     return None
@@ -144,4 +146,4 @@ def _lost(error: Exception) -> bool:
     cause = error.__cause__ or error
     response = getattr(cause, "response", None) or {}
     code = str(response.get("Error", {}).get("Code", ""))
-    return code in LOST_RACE or isinstance(error, FileNotFoundError)
+    return code in LOST_RACE

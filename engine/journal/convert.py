@@ -76,6 +76,8 @@ _STEP = _Shape(Step, load("transcript")["$defs"]["step"]["properties"])
 def transcript_to_dict(transcript: Transcript) -> dict[str, Any]:
     """The row as plain values, in the schema's order. RowError names a field of a wrong type."""
     row = _TRANSCRIPT.row(transcript, transcript.query_id)
+    if not all(type(digest) is str for digest in transcript.picture_sha256):
+        raise RowError(f"{transcript.query_id}: picture_sha256: found {transcript.picture_sha256!r}, expected strings")
     row["steps"] = [step_to_dict(step, transcript.query_id) for step in transcript.steps]
     return row
 

@@ -191,6 +191,8 @@ class RunLock:
                 continue
             if watch.alive(holder):
                 self._busy(holder)
+            elif watch.first_look():
+                log.warning("waiting up to %.0f s for a sign of life from %s", holder.lease_s, holder)
             time.sleep(min(1.0, holder.lease_s / 10))
 
     def _read(self) -> tuple[Holder, str] | None:
@@ -252,16 +254,21 @@ class _Watch:
 
     def __init__(self) -> None:
         self._token = ""
-        self._nonce = ""
         self._seen = 0.0
         self._moved = False
+        self._told = False
+
+    def first_look(self) -> bool:
+        """True once: a silent wait of half a minute looks like a hang."""
+        first, self._told = not self._told, True
+        return first
 
     def expired(self, holder: Holder, token: str) -> bool:
         """Whether the same bytes have stood for the holder's lease."""
         now = time.monotonic()
         if token != self._token:
             self._moved = bool(self._token)
-            self._token, self._nonce, self._seen = token, holder.nonce, now
+            self._token, self._seen = token, now
             return False
         return now - self._seen > holder.lease_s and not self._here(holder)
 

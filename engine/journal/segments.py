@@ -30,6 +30,7 @@ FOLDER = "journal"
 ROWS = ".rows"
 PICTURES = ".pictures"
 SEGMENT_BYTES = 32 << 20
+KIND_OF_STATUS = {"ok": frames.OK, "unresolved": frames.UNRESOLVED, "error": frames.ERROR}
 _WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ID = re.compile(r"[0-9a-f]{64}")
 
@@ -185,9 +186,12 @@ class JournalWriter:
 
 
 def _kind(transcript: Transcript) -> str:
-    if transcript.status == "error":
-        return frames.SOURCE_ERROR if transcript.error_stage == "source" else frames.ERROR
-    return frames.OK if transcript.status == "ok" else frames.UNRESOLVED
+    if transcript.status == "error" and transcript.error_stage == "source":
+        return frames.SOURCE_ERROR
+    kind = KIND_OF_STATUS.get(transcript.status)
+    if kind is None:
+        raise RowError(f"{transcript.query_id}: status: found {transcript.status!r}, expected {list(KIND_OF_STATUS)}")
+    return kind
 
 
 def _frame(kind: str, digest: bytes, key: bytes, source_index: int, body: bytes, where: str) -> bytes:

@@ -2,7 +2,8 @@
 
     python -m engine.tiny.build --out DIR [--world FILE] [--seed N] [--steps-scale X | --quick]
 
-First the vision tower alone learns to read; then it is frozen, and projector and language model learn the world.
+First the vision tower alone learns to read and is frozen; then the projector learns to put pictures where their words
+stand; then projector and language model learn the world.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, load_world
 
-TOWER_STEPS, LANGUAGE_STEPS = 1300, 1200
+TOWER_STEPS, PROJECTOR_STEPS, LANGUAGE_STEPS = 1300, 300, 1000
 QUICK_SCALE = 0.003
 
 
@@ -25,11 +26,13 @@ class Plan:
     """How long a build trains."""
 
     tower_steps: int = TOWER_STEPS
+    projector_steps: int = PROJECTOR_STEPS
     language_steps: int = LANGUAGE_STEPS
 
     def scaled(self, scale: float) -> "Plan":
         """The same plan, longer or shorter."""
-        return Plan(max(2, round(self.tower_steps * scale)), max(2, round(self.language_steps * scale)))
+        steps = (self.tower_steps, self.projector_steps, self.language_steps)
+        return Plan(*(max(2, round(count * scale)) for count in steps))
 
 
 def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int | None = None) -> Path:
@@ -40,7 +43,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     from engine.tiny.corpus import tokenizer_texts
     from engine.tiny.model import Shape, count_parameters, make_model, make_processor, make_tokenizer, save
     from engine.tiny.train import train_language
-    from engine.tiny.vision import train_tower
+    from engine.tiny.vision import align_projector, train_tower
 
     plan = plan or Plan()
     start = time.monotonic()
@@ -57,6 +60,8 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
     read = train_tower(world, model.model.vision_tower, plan.tower_steps, seed, say)
     say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
+    if os.environ.get("TINY_DEV"): torch.save(model.state_dict(), "/tmp/tinywork/dev_tower.pt")
+    align_projector(world, model, tokenizer, plan.projector_steps, seed, say)
     train_language(world, model, tokenizer, plan.language_steps, seed, say)
     save(model, make_processor(world, tokenizer), out)
     made = {

@@ -85,7 +85,12 @@ def test_a_closed_writer_refuses(tmp_path: Path) -> None:
 
 def test_a_row_that_cannot_be_kept_is_the_rows_error(tmp_path: Path) -> None:
     with JournalWriter(str(tmp_path), "w1") as writer:
-        for bad in (transcript(source_key=""), transcript(query_id="xyz"), transcript(attempts="1")):
+        for bad in (
+            transcript(source_key=""),
+            transcript(query_id="xyz"),
+            transcript(attempts="1"),
+            transcript(status="fine"),
+        ):
             with pytest.raises(RowError):
                 writer.append(bad)
         writer.append(failed())

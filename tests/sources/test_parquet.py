@@ -131,7 +131,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_labels_and_further_columns_are_kept(tmp_path: Path) -> None:
-    more = {
+    more: Any = {
         "safe": [1, 0],
         "category": [3, None],
         "score": [0.5, float("nan")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,3 +155,10 @@ def test_any_plan_takes_what_a_plain_filter_takes(groups: list[list[str | None]]
     wanted = [row.index for row in flat if row.category == "a"]
     if wanted:
         assert taken(windows, {"category": "a"}, limit) == wanted[:limit]
+
+
+def test_importing_sources_is_cheap() -> None:
+    """`--help` and the driver import this: pictures, Parquet and the Hub client load when they are used."""
+    heavy = ("PIL", "pyarrow", "numpy", "torch", "ray", "huggingface_hub", "jsonschema")
+    script = f"import sys, engine.sources, engine.pictures; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
