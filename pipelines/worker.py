@@ -37,6 +37,7 @@ CONTROL_EVERY_S = 0.5
 ACKS_EVERY_S = 0.25
 ACKS_AT_ONCE = 32
 T = TypeVar("T")
+Finished = queue.SimpleQueue[Ack | BaseException]
 
 
 class GenerateWorker:
@@ -56,6 +57,7 @@ class GenerateWorker:
         self._admission = Admission(self._backend.capacity)
         self._writer = JournalWriter(setup.out, self._id)
         self._mine: set[bytes] = set()
+        self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
         # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._before = journal_done(setup.out, retry_errors=False) if restarted else None
@@ -89,18 +91,27 @@ class GenerateWorker:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         rows = [row for table in unwrap(batch) for row in to_rows(table)]
-        finished: queue.SimpleQueue[Ack | BaseException] = queue.SimpleQueue()
-        for row in rows:
-            future = asyncio.run_coroutine_threadsafe(self._handle(row), self._loop)
-            future.add_done_callback(lambda f: finished.put(f.exception() or f.result()))
+        finished: Finished = queue.SimpleQueue()
+        self._loop.call_soon_threadsafe(self._submit, rows, finished)
         left = len(rows)
         while left:
-            acks = _take(finished)
+            acks = _take(finished, left)
             for ack in acks:
                 if isinstance(ack, BaseException):
                     self._die(ack)
             left -= len(acks)
             yield wrap(acks_to_table(ack for ack in acks if isinstance(ack, Ack)))
+
+    def _submit(self, rows: list[Row], finished: Finished) -> None:
+        """One coroutine a row (on the loop's own thread: one wake-up a block, not one a row)."""
+        for row in rows:
+            task = self._loop.create_task(self._handle(row))
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._deliver(done, finished))
+
+    def _deliver(self, task: asyncio.Task[Ack], finished: Finished) -> None:
+        self._tasks.discard(task)
+        finished.put(task.exception() or task.result())
 
     async def _handle(self, row: Row) -> Ack:
         query = row.query
@@ -189,11 +200,11 @@ def ack_of(transcript: Transcript) -> Ack:
     )
 
 
-def _take(finished: queue.SimpleQueue[Ack | BaseException]) -> list[Ack | BaseException]:
+def _take(finished: Finished, left: int) -> list[Ack | BaseException]:
     """At least one, then what comes within a quarter of a second: an acknowledgement a row would cost a block a row."""
     acks = [finished.get()]
     until = time.monotonic() + ACKS_EVERY_S
-    while len(acks) < ACKS_AT_ONCE:
+    while len(acks) < min(left, ACKS_AT_ONCE):
         try:
             acks.append(finished.get(timeout=max(0.0, until - time.monotonic())))
         except queue.Empty:

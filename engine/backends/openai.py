@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 ENGINE_ARGS = {"timeout_s", "max_concurrency", "max_retries", "extra_body"}
 TIMEOUT_S, CONCURRENCY, RETRIES = 600.0, 128, 6
+PROBE_S = 120.0
+"""A server that loads its model at the first question needs this long."""
 TOP_LOGPROBS = 20
 """The most that servers give. A label that is not among them has less probability than each of them."""
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -171,9 +173,10 @@ class OpenAIBackend:
         where = f"--base-url {self._base}"
         body = self._body([{"role": "user", "content": "Hi"}], Sampling(max_tokens=1))
         try:
-            reply = await self._send(body)
-            if reply.status == 400 and self._adapt(reply):
-                reply = await self._send(self._body(body["messages"], Sampling(max_tokens=1)))
+            async with asyncio.timeout(min(self._timeout, PROBE_S)):
+                reply = await self._send(body)
+                if reply.status == 400 and self._adapt(reply):
+                    reply = await self._send(self._body(body["messages"], Sampling(max_tokens=1)))
         except (OSError, TimeoutError) as error:
             raise UsageError(f"{where}: no server answers there ({_cause(error)}); is it running?") from None
         if reply.status in (401, 403):
@@ -269,9 +272,8 @@ class OpenAIBackend:
     async def _content(self, message: Message) -> dict[str, Any]:
         if not message.pictures:
             return {"role": message.role, "content": message.text}
-        parts: list[dict[str, Any]] = []
-        for picture in message.pictures:
-            parts.append({"type": "image_url", "image_url": {"url": await self._url(picture)}})
+        urls = [await self._url(picture) for picture in message.pictures]
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
 
     async def _url(self, picture: Picture) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 from engine.tiny.corpus import Corpus, Sample
 from engine.tiny.draw import Scene, draw
 from engine.tiny.model import IMAGE_TOKEN
-from engine.tiny.vision import fast, features, to_pixels
+from engine.tiny.vision import Anchor, fast, features, to_pixels
 from engine.tiny.world import KINDS, World
 
 NO_BOS_SHARE, SPLIT_SHARE, SYSTEM_SHARE = 0.10, 0.15, 0.06
 """How often a sample lacks the BOS token, is tokenised in pieces, or carries a system prompt, as some callers do."""
+
+ANCHOR_WEIGHT = 0.1
 
 POOL = 8
 """Batches drawn at a time and cut by length, to save padding."""
@@ -68,7 +70,9 @@ def batches(stream: Iterator[Sample], encoder: Encoder, size: int, rng: random.R
         yield from cuts
 
 
-def loss_of(model: Any, world: World, batch: Sequence[Encoded], pad: int) -> tuple[Any, Any]:
+def loss_of(
+    model: Any, world: World, batch: Sequence[Encoded], pad: int, anchor: Anchor | None = None
+) -> tuple[Any, Any]:
     """Mean loss over target tokens, and whether each was the most likely one. Rows are padded on the right."""
     import torch
     from torch.nn import functional
@@ -77,12 +81,15 @@ def loss_of(model: Any, world: World, batch: Sequence[Encoded], pad: int) -> tup
     ids = torch.tensor([[*e.ids, *[pad] * (longest - len(e.ids))] for e in batch])
     table = model.model.get_input_embeddings()
     embedded = table(ids)
+    extra: Any = 0.0
     scenes = [e.sample.scene for e in batch if e.sample.scene is not None]
     if scenes:
         with torch.no_grad():
             pixels = to_pixels([draw(world, s.concept, s.kind, s.seed)[0] for s in scenes])
             seen = features(model.model.vision_tower, pixels)
         projected = model.model.multi_modal_projector(seen)
+        if anchor is not None:
+            extra = ANCHOR_WEIGHT * anchor(scenes, projected)
         mask = (ids == model.config.image_token_index).unsqueeze(-1).expand_as(embedded)
         embedded = embedded.masked_scatter(mask, projected.to(embedded.dtype))
     # Padding stands on the right and attention is causal, so no mask is needed.
@@ -95,13 +102,14 @@ def loss_of(model: Any, world: World, batch: Sequence[Encoded], pad: int) -> tup
             wanted.append(e.ids[column])
     logits = model.lm_head(hidden[rows, columns]).float()
     labels = torch.tensor(wanted)
-    return functional.cross_entropy(logits, labels), (logits.argmax(-1) == labels).detach()
+    return functional.cross_entropy(logits, labels) + extra, (logits.argmax(-1) == labels).detach()
 
 
 def train_language(
     world: World,
     model: Any,
     tokenizer: Any,
+    anchor: Anchor,
     steps: int,
     seed: int,
     say: Callable[[str], None],
@@ -137,7 +145,7 @@ def train_language(
     for step in range(steps):
         batch = next(source)
         with fast():
-            loss, hits = loss_of(model, world, batch, tokenizer.pad_token_id)
+            loss, hits = loss_of(model, world, batch, tokenizer.pad_token_id, anchor)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -97,38 +97,47 @@ def train_tower(
     return _measure(world, tower, heads, norm)
 
 
-def align_projector(
-    world: World, model: Any, tokenizer: Any, steps: int, seed: int, say: Callable[[str], None], batch: int = 96
-) -> None:
-    """Teach the projector to put picture tokens where the words for what they show stand in the embedding table.
+class Anchor:
+    """Pulls picture tokens to where the words for what they show stand in the embedding table.
 
     The language model then meets pictures as if they were words, and what it learns from text holds for them at once.
     Without this it needed more than a thousand steps to begin to read.
     """
+
+    def __init__(self, world: World, model: Any, tokenizer: Any) -> None:
+        self._table = model.model.get_input_embeddings().weight
+        names = [concept.name for concept in world.concepts] + [colour.capitalize() for colour in world.drawing.palette]
+        self._ids = {name: tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names}
+
+    def __call__(self, scenes: Sequence[Scene], projected: Any) -> Any:
+        """Squared distance of each token, and of their mean, from the words' place, in units of the table's spread."""
+        import torch
+
+        table = self._table.detach()
+        places = [table[self._ids[s.concept.name] + self._ids[s.colour.capitalize()]].sum(0) for s in scenes]
+        wanted = torch.stack(places)
+        projected = projected.float()
+        distance = (projected.mean(1) - wanted).square().mean() + (projected - wanted[:, None]).square().mean()
+        return distance / table.var()
+
+
+def align_projector(
+    world: World, model: Any, anchor: Anchor, steps: int, seed: int, say: Callable[[str], None], batch: int = 96
+) -> None:
+    """Train the projector alone on the anchor, so that the language model starts with readable pictures."""
     import torch
     from torch import nn
 
     rng = random.Random(seed + 2)
     torch.manual_seed(seed + 2)
-    table = model.model.get_input_embeddings().weight.detach()
-    scale = float(table.std())
-
-    def meaning(text: str) -> Any:
-        ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
-        return table[ids].sum(0) / scale
-
-    words = {concept.name: meaning(concept.name) for concept in world.concepts}
-    colours = {colour: meaning(colour.capitalize()) for colour in world.drawing.palette}
     projector = model.model.multi_modal_projector
     optimizer = torch.optim.AdamW(projector.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=max(steps, 4), pct_start=0.1)
     for step in range(steps):
         drawn = random_scenes(world, rng, batch)
-        with torch.no_grad():
+        with torch.no_grad(), fast():
             found = features(model.model.vision_tower, to_pixels([picture for picture, _ in drawn]))
-        wanted = torch.stack([words[s.concept.name] + colours[s.colour] for _, s in drawn])
-        projected = projector(found) / scale
-        loss = (projected.mean(1) - wanted).square().mean() + (projected - wanted[:, None]).square().mean()
+        loss = anchor([scene for _, scene in drawn], projector(found.float()))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(projector.parameters(), 1.0)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WORDS = "the picture shows a red round sign on table QUERY RESPONSE REQUEST USER ASSISTANT Answer harmful image describe"
+WORDS = (
+    "the picture shows a red round sign on table QUERY RESPONSE REQUEST USER ASSISTANT Answer harmful image describe"
+)
 SPELLINGS = [f"{lead}{word}" for lead in ("", " ") for word in ("Yes", "yes", "No", "no")]
 
 LLAVA = (
@@ -135,7 +137,7 @@ def llama_config(tokenizer: Any, config: Any) -> Any:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=1024,
+        max_position_embeddings=2048,
     )
 
 
@@ -236,7 +238,7 @@ def qwen2_5_vl(folder: Path) -> Path:
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
-        "max_position_embeddings": 1024,
+        "max_position_embeddings": 2048,
         "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
         "tie_word_embeddings": False,
     }

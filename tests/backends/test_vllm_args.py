@@ -1,0 +1,132 @@
+"""What vLLM is started with, and how many rows its cache admits. No vLLM, no GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.backends import vllm_args
+from engine.backends.base import BackendConfig
+
+
+def config(**changes: object) -> BackendConfig:
+    return BackendConfig("vllm", "m", **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tensor_parallel", "on_cpu", "in_ray", "executor"),
+    [
+        (1, False, False, "uni"),
+        (1, False, True, "uni"),
+        (2, False, True, "ray"),
+        (2, False, False, "mp"),
+        (1, True, True, None),
+    ],
+)
+def test_the_executor_follows_the_gpus(tensor_parallel: int, on_cpu: bool, in_ray: bool, executor: str | None) -> None:
+    assert vllm_args.choose_executor(tensor_parallel, on_cpu=on_cpu, in_ray=in_ray) == executor
+
+
+def test_gpu_arguments() -> None:
+    args = vllm_args.engine_kwargs(config(tensor_parallel=4), on_cpu=False, in_ray=True, context=4096)
+    assert args["tensor_parallel_size"] == 4
+    assert args["distributed_executor_backend"] == "ray"
+    assert args["enable_prefix_caching"] is True
+    assert not {"dtype", "enforce_eager", "enable_chunked_prefill", "gpu_memory_utilization"} & set(args)
+
+
+def test_a_fraction_of_a_gpu_takes_that_fraction_of_its_memory() -> None:
+    args = vllm_args.engine_kwargs(config(gpus=0.5), on_cpu=False, in_ray=True, context=4096)
+    assert args["gpu_memory_utilization"] == pytest.approx(0.45)
+
+
+def test_cpu_arguments_prefill_whole_prompts() -> None:
+    args = vllm_args.engine_kwargs(config(), on_cpu=True, in_ray=False, context=2048)
+    assert (args["dtype"], args["block_size"], args["enable_chunked_prefill"]) == ("float32", 32, False)
+    assert args["max_num_batched_tokens"] >= args["max_model_len"] == 2048
+    long = vllm_args.engine_kwargs(config(), on_cpu=True, in_ray=False, context=128_000)
+    assert long["max_model_len"] == vllm_args.CPU_CONTEXT
+
+
+def test_engine_args_have_the_last_word() -> None:
+    given = config(engine_args={"enable_prefix_caching": False, "max_model_len": 100})
+    args = vllm_args.engine_kwargs(given, on_cpu=True, in_ray=False, context=2048)
+    assert args["enable_prefix_caching"] is False
+    assert args["max_model_len"] == 100
+
+
+def test_the_callers_environment_stays() -> None:
+    found = vllm_args.environment(config(), on_cpu=True, cores=[0, 1], given={"VLLM_LOGGING_LEVEL": "DEBUG"})
+    assert "VLLM_LOGGING_LEVEL" not in found
+    assert found["VLLM_NO_USAGE_STATS"] == found["VLLM_DO_NOT_TRACK"] == "1"
+    assert found["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert not any(
+        key.startswith("VLLM_CPU") for key in vllm_args.environment(config(), on_cpu=False, cores=[0], given={})
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "threads", "binding"),
+    [
+        ([0, 1], 1, None, "0,1"),  # an engine alone has both cores
+        ([0, 1], 1, "2", "0,1"),
+        ([0, 1], 1, "1", "nobind"),  # Ray gave the actor one of two: the kernel places the threads
+        ([2, 3, 6, 7], 2, None, "2,3|6,7"),
+        ([0], 2, None, "nobind"),
+    ],
+)
+def test_cores_are_shared_sensibly(cores: list[int], ranks: int, threads: str | None, binding: str) -> None:
+    assert vllm_args.cpu_binding(cores, ranks, threads) == binding
+
+
+def test_unknown_engine_args_get_a_suggestion() -> None:
+    message = vllm_args.unknown_arguments(["max_modellen"], ["max_model_len", "seed"])
+    assert message is not None
+    assert "max_modellen" in message
+    assert "max_model_len" in message
+    assert vllm_args.unknown_arguments(["seed"], ["seed"]) is None
+
+
+GIB = 2**30
+
+
+def test_enough_gpu_memory_is_no_message() -> None:
+    assert vllm_args.memory_shortfall(75 * GIB, 80 * GIB, 0.9, {123: 5 * GIB}) is None
+
+
+def test_an_orphan_on_the_gpu_is_named() -> None:
+    message = vllm_args.memory_shortfall(20 * GIB, 80 * GIB, 0.9, {4242: 60 * GIB, 7: GIB}, own_pids=[7])
+    assert message is not None
+    assert "pid 4242 (60.0 GiB)" in message
+    assert "pid 7 " not in message
+    assert "gpu_memory_utilization=0.23" in message
+
+
+def test_a_row_costs_its_longest_moment_in_whole_blocks() -> None:
+    cost = vllm_args.row_cost(576, 12, 30, 32, 10_000)
+    assert cost == 768
+    assert cost % 32 == 0
+
+
+def test_576_picture_tokens_admit_about_what_the_trial_found_ideal() -> None:
+    """Issue: 96 rows in flight overflowed the cache, 56 gave the ideal hit rate."""
+    capacity = 56 * 800
+    rows = capacity // vllm_args.row_cost(576, 12, 32, 32, capacity)
+    assert 50 <= rows <= 62
+
+
+def test_no_more_than_the_most_rows_in_flight() -> None:
+    assert 2**20 // vllm_args.row_cost(36, 8, 8, 32, 2**20) <= vllm_args.ROWS_IN_FLIGHT
+
+
+def test_expected_answers_follow_what_is_seen() -> None:
+    length = vllm_args.AnswerLength(1024)
+    assert length.expected == vllm_args.FIRST_GUESS
+    for _ in range(40):
+        length.seen(40)
+    assert length.expected == 51
+    assert vllm_args.AnswerLength(16).expected == 16
+
+
+def test_encoded_pictures_fit_the_bytes_they_get() -> None:
+    assert vllm_args.encoder_cache_tokens(4096, 2) == 131_072  # LLaVA-1.5-7B: 227 pictures
+    assert vllm_args.encoder_cache_tokens(64, 4) == vllm_args.ENCODER_CACHE_TOKENS
