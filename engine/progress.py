@@ -47,8 +47,8 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """Rows finished in this process (skipped ones are not)."""
-        return sum(count for state, count in self.states.items() if state != "skipped")
+        """Rows finished in this process (not those skipped by a drain, or found in the journal by a restarted worker)."""
+        return sum(count for state, count in self.states.items() if state not in ("skipped", "again"))
 
     def line(self) -> str:
         """One line: rows, rows/s, ETA, verdicts, tokens/s, prefix hits, errors."""

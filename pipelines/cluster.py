@@ -81,7 +81,7 @@ def _quiet_stderr(logs: str | None) -> Iterator[None]:
         return
     os.makedirs(logs, exist_ok=True)
     terminal = os.dup(2)
-    ours, python = open(terminal, "w", buffering=1, closefd=False), sys.stderr
+    ours, python = open(terminal, "w", buffering=1, closefd=False), sys.stderr  # noqa: SIM115 (lives for the block)
     log = os.open(os.path.join(logs, "driver.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 2)
     os.close(log)

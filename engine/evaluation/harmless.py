@@ -94,7 +94,11 @@ def to_rich(found: HarmlessTable, strategy: str) -> Table:
     """The table for a terminal."""
     from rich.table import Table
 
-    table = Table(title="Harmless answers in %, with 95 % intervals (Wilson)", caption=f"judge: {found.judge}", title_justify="left")
+    table = Table(
+        title="Harmless answers in %, with 95 % intervals (Wilson)",
+        caption=f"judge: {found.judge}",
+        title_justify="left",
+    )
     for name, side in (("category", "left"), ("rows", "right"), ("direct", "right"), (strategy, "right")):
         table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
     if found.total.unreadable:

@@ -17,7 +17,7 @@ from pathlib import Path
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, load_world
 
-TOWER_STEPS, PROJECTOR_STEPS, LANGUAGE_STEPS = 1300, 300, 900
+TOWER_STEPS, PROJECTOR_STEPS, LANGUAGE_STEPS = 1200, 200, 900
 QUICK_SCALE = 0.003
 
 
@@ -58,11 +58,14 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     model = make_model(world, tokenizer, Shape())
     size = f"{len(tokenizer)} tokens, {count_parameters(model):,} parameters"
     say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
-    if os.environ.get("TINY_DEV")=="load": plan = Plan(2, plan.projector_steps, plan.language_steps)
+    if os.environ.get("TINY_DEV") == "load":
+        plan = Plan(2, plan.projector_steps, plan.language_steps)
     read = train_tower(world, model.model.vision_tower, plan.tower_steps, seed, say)
     say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
-    if os.environ.get("TINY_DEV")=="load": model.load_state_dict(torch.load("/tmp/tinywork/dev_tower.pt"))
-    elif os.environ.get("TINY_DEV"): torch.save(model.state_dict(), "/tmp/tinywork/dev_tower.pt")
+    if os.environ.get("TINY_DEV") == "load":
+        model.load_state_dict(torch.load("/tmp/tinywork/dev_tower.pt"))
+    elif os.environ.get("TINY_DEV"):
+        torch.save(model.state_dict(), "/tmp/tinywork/dev_tower.pt")
     anchor = Anchor(world, model, tokenizer)
     align_projector(world, model, anchor, plan.projector_steps, seed, say)
     train_language(world, model, tokenizer, anchor, plan.language_steps, seed, say)
@@ -71,6 +74,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
         "world": world.name,
         "seed": seed,
         "tower_steps": plan.tower_steps,
+        "projector_steps": plan.projector_steps,
         "language_steps": plan.language_steps,
         "tower": read,
     }

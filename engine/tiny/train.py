@@ -16,6 +16,7 @@ NO_BOS_SHARE, SPLIT_SHARE, SYSTEM_SHARE = 0.10, 0.15, 0.06
 """How often a sample lacks the BOS token, is tokenised in pieces, or carries a system prompt, as some callers do."""
 
 ANCHOR_WEIGHT = 0.1
+"""Weight of the pull on picture tokens beside the loss on what is said."""
 
 POOL = 8
 """Batches drawn at a time and cut by length, to save padding."""

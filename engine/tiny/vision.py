@@ -144,7 +144,7 @@ def align_projector(
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            say(f"projector {step:5d}/{steps} loss {loss.item():.3f}")
+            say(f"projector {step:5d}/{steps} distance {loss.item():.3f}")
 
 
 def _measure(world: World, tower: Any, heads: Any, norm: Any) -> dict[str, float]:

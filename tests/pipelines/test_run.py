@@ -87,9 +87,7 @@ class TestResume:
             for path in (tmp_path / "out" / name).iterdir()
         }
 
-    def test_a_complete_run_does_nothing(
-        self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_complete_run_does_nothing(self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run(config(limit=10))
         before = (tmp_path / "out/manifest.json").stat().st_mtime_ns
         monkeypatch.setattr("pipelines.run.execute", None)  # starting anything would fail

@@ -1,0 +1,1 @@
+"""Measurements, as ratios within one run; each prints its command, date and machine."""
