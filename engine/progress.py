@@ -47,7 +47,7 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """Rows finished in this process (not those skipped by a drain, or found in the journal by a restarted worker)."""
+        """Rows finished here: not those a drain skipped, nor those a restarted worker found in the journal."""
         return sum(count for state, count in self.states.items() if state not in ("skipped", "again"))
 
     def line(self) -> str:

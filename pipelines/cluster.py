@@ -75,7 +75,7 @@ def _options(slots: int) -> dict[str, Any]:
 
 @contextmanager
 def _quiet_stderr(logs: str | None) -> Iterator[None]:
-    """Ray's C++ side writes to file descriptor 2; that goes to OUT/logs, while our own words still reach the terminal."""
+    """Ray's C++ side writes to file descriptor 2: that goes to OUT/logs, our own words still to the terminal."""
     if logs is None:
         yield
         return
