@@ -29,10 +29,12 @@ class Tally:
         self.accepted = 0
         self.started = time.monotonic()
         self.ready: float | None = None
+        self.last: float | None = None
 
     def add(self, ack: Any) -> None:
         """One acknowledgement."""
         self.start_clock()
+        self.last = time.monotonic()
         self.states[ack.state] += 1
         self.verdicts[ack.direct_verdict or "unchecked"] += ack.state in ("ok", "unresolved")
         self.calls += ack.calls

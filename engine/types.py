@@ -67,13 +67,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one completion is drawn. `labels`: words whose first-token log-probability is wanted (`("yes", "no")`)."""
+    """How one completion is drawn. `labels`: words whose first-token log-probability is wanted (`("yes", "no")`).
+    `min_tokens`: no end before so many tokens (vLLM only; benchmarks hold lengths equal with it)."""
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
     labels: tuple[str, ...] = ()
+    min_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,13 @@ def _watched() -> Iterator[None]:
         guard.wait()
 
 
+def cores() -> int:
+    """Cores that one node has for workers: all of this machine's, or one where the nodes are others'."""
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
 def _options(slots: int) -> dict[str, Any]:
     address = os.environ.get("RAY_ADDRESS")
     if not address or address == "local":

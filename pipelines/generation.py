@@ -23,6 +23,7 @@ from engine.errors import BreakerError, EcsoError, OutputError, UsageError
 from engine.planning import Job, WorkerSetup
 from engine.progress import Display, Tally
 from pipelines import cluster
+from pipelines.placement import cpus_of
 
 CALLS_PER_WORKER = 16
 """Blocks that one worker holds at once: with 32 rows each, more rows than any engine admits."""
@@ -53,7 +54,8 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
     config, setup = job.config, job.setup(run_id)
     high = config.pool[1]
     stop = Stop()
-    with cluster.joined(slots=high + 2, logs=setup.logs):
+    cpus = cpus_of(setup.backend, workers=high, cores=cluster.cores())
+    with cluster.joined(slots=high * cpus + 2, logs=setup.logs):
         cluster.configure(workers=high)
         import ray
 
@@ -61,13 +63,13 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
 
         handle = control.start()
         with _signals(stop):
-            _follow(_stream(job, setup, done, handle), handle, stop, tally, config)
+            _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config)
         stop.stats = _stats(handle)
         ray.kill(handle)
     return stop
 
 
-def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any) -> Iterator[Any]:
+def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> Iterator[Any]:
     """The dataset of acknowledgements, block by block."""
     import pyarrow as pa
     import ray
@@ -102,7 +104,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any) -> Iterator[An
             batch_format="pyarrow",
             compute=strategy,
             fn_constructor_args=(setup, handle),
-            **resources(setup.backend),
+            **resources(setup.backend, cpus),
         )
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4)

@@ -12,11 +12,19 @@ def bundles(tensor_parallel: int) -> list[dict[str, float]]:
     return [{"GPU": 1.0, "CPU": 1.0} for _ in range(tensor_parallel)]
 
 
-def resources(backend: BackendConfig) -> dict[str, Any]:
+def cpus_of(backend: BackendConfig, *, workers: int, cores: int) -> int:
+    """Logical CPUs of one worker. Ray gives an actor as many OpenMP threads as it has CPUs, so a model that runs on
+    the CPU gets its share of the cores; any other worker waits for somebody else's work."""
+    if backend.gpus or backend.name not in ("vllm", "transformers"):
+        return 1
+    return max(1, cores // workers)
+
+
+def resources(backend: BackendConfig, cpus: int) -> dict[str, Any]:
     """Keyword arguments for `map_batches`. Tensor parallel: the actor itself holds no GPU, its engine's workers do."""
     if backend.tensor_parallel > 1:
         return {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
-    return {"num_cpus": 1, "num_gpus": backend.gpus} if backend.gpus else {"num_cpus": 1}
+    return {"num_cpus": cpus, "num_gpus": backend.gpus} if backend.gpus else {"num_cpus": cpus}
 
 
 class _Group:

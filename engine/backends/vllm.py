@@ -319,6 +319,7 @@ def _sampling_params(sampling: Sampling, max_tokens: int, label_ids: dict[str, t
     wanted = sorted({index for ids in label_ids.values() for index in ids})
     return SamplingParams(
         max_tokens=max_tokens,
+        min_tokens=min(sampling.min_tokens, max_tokens),
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         seed=sampling.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 from engine.errors import UsageError
 from engine.strategies.base import StrategyOptions
@@ -31,7 +32,18 @@ __all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create"]
 
 
 def create(name: str, options: StrategyOptions) -> Strategy:
-    """The strategy of that name; UsageError for an unknown one."""
+    """The strategy of that name, or of `module:function` anywhere on the path; UsageError for an unknown one."""
+    if ":" in name:
+        return _elsewhere(name)(options)
     if name not in STRATEGIES:
         raise UsageError(f"--strategy {name}: unknown; choose one of {', '.join(STRATEGIES)}")
     return STRATEGIES[name](options)
+
+
+def _elsewhere(name: str) -> Callable[[StrategyOptions], Strategy]:
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[StrategyOptions], Strategy] = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"--strategy {name}: {error}; expected module:function, importable from here") from error
+    return found

@@ -63,7 +63,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     read = train_tower(world, model.model.vision_tower, plan.tower_steps, seed, say)
     say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
     if os.environ.get("TINY_DEV") == "load":
-        model.load_state_dict(torch.load("/tmp/tinywork/dev_tower.pt"))
+        model.load_state_dict({**model.state_dict(), **{k: v for k, v in torch.load("/tmp/tinywork/dev_tower.pt").items() if "vision_tower" in k}})
     elif os.environ.get("TINY_DEV"):
         torch.save(model.state_dict(), "/tmp/tinywork/dev_tower.pt")
     anchor = Anchor(world, model, tokenizer)

@@ -11,6 +11,8 @@ from engine.tiny.world import World
 IMAGE_TOKEN = "<image>"
 SPECIALS = ("<pad>", "<s>", "</s>", IMAGE_TOKEN)
 
+EMBEDDING_STD = 0.5
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['content'] is string %}{% set parts = [{'type': 'text', 'text': message['content']}] %}"
@@ -101,6 +103,7 @@ def make_processor(world: World, tokenizer: Any) -> Any:
 
 def make_model(world: World, tokenizer: Any, shape: Shape) -> Any:
     """An untrained LLaVA; `torch.manual_seed` before the call fixes its weights."""
+    import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     size, patch = world.drawing.size, world.drawing.patch
@@ -136,6 +139,10 @@ def make_model(world: World, tokenizer: Any, shape: Shape) -> Any:
         vision_feature_select_strategy="default",
     )
     model = LlavaForConditionalGeneration(config)
+    with torch.no_grad():
+        # A wide table that reading and writing share at the start: copying a word is then nearly the identity.
+        table = model.model.get_input_embeddings().weight.normal_(std=EMBEDDING_STD)
+        model.lm_head.weight.copy_(table * (0.02 / EMBEDDING_STD))
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.bos_token_id = tokenizer.bos_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id

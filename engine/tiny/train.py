@@ -124,6 +124,8 @@ def train_language(
     rng = random.Random(seed + 1)
     torch.manual_seed(seed + 1)
     model.model.vision_tower.requires_grad_(False)
+    # The table stays as it was drawn: were it trained, the projector would chase words that move.
+    model.model.get_input_embeddings().requires_grad_(False)
     model.train()
     model.model.vision_tower.eval()
     parameters = [p for p in model.parameters() if p.requires_grad]
