@@ -25,6 +25,17 @@ check: .venv/.test
 quick: .venv/.local
 	.venv/bin/python -m pytest -q tests -m "not slow and not vllm and not ray"
 
+# The longer bars, by hand: about an hour on two cores. What they printed, with date and machine: docs/benchmarks/.
+bars: .venv/.test
+	mkdir -p docs/benchmarks
+	ECSO_CHAOS_KILLS=20 .venv/bin/python -m pytest -q -s tests/chaos/test_chaos.py
+	ECSO_ENGINE_KILLS=4 .venv/bin/python -m pytest -q -s tests/chaos/test_engine_kills.py
+	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
+	.venv/bin/python -m benchmarks.overhead memory | tee docs/benchmarks/overhead-memory.txt
+	.venv/bin/python -m benchmarks.overhead scaling | tee docs/benchmarks/overhead-scaling.txt
+	.venv/bin/python -m benchmarks.throughput --model 576 --out docs/benchmarks
+	.venv/bin/python -m benchmarks.throughput --model tiny --out docs/benchmarks
+
 setup: .venv/.local
 setup-test: .venv/.test
 

@@ -32,12 +32,12 @@ def make_model(folder: Path, seed: int = 0) -> Path:
 
 
 def make_rows(folder: Path, rows: int, seed: int = 0) -> Path:
-    """VLGuard's shape: two queries on a picture, about 12 words each; pictures of noise, so that none is like another."""
+    """VLGuard's shape: two queries on a picture, about 12 words each; pictures of noise, no two alike."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     dice = random.Random(seed)
-    words = ("picture", "people", "house", "describe", "today", "near", "old", "street", "sign", "colour", "about", "show")
+    words = ("picture", "people", "house", "describe", "today", "near", "old", "street", "sign", "colour", "about")
     lines = []
     for number in range(rows):
         name = f"{number // 2:05d}.png"

@@ -17,7 +17,7 @@ from pathlib import Path
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, load_world
 
-TOWER_STEPS, PROJECTOR_STEPS, LANGUAGE_STEPS = 1200, 200, 900
+TOWER_STEPS, PROJECTOR_STEPS, LANGUAGE_STEPS = 450, 200, 800
 QUICK_SCALE = 0.003
 
 
@@ -43,7 +43,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     from engine.tiny.corpus import tokenizer_texts
     from engine.tiny.model import Shape, count_parameters, make_model, make_processor, make_tokenizer, save
     from engine.tiny.train import train_language
-    from engine.tiny.vision import Anchor, align_projector, train_tower
+    from engine.tiny.vision import Anchor, train_tower
 
     plan = plan or Plan()
     start = time.monotonic()
@@ -58,16 +58,13 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     model = make_model(world, tokenizer, Shape())
     size = f"{len(tokenizer)} tokens, {count_parameters(model):,} parameters"
     say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
-    if os.environ.get("TINY_DEV") == "load":
-        plan = Plan(2, plan.projector_steps, plan.language_steps)
-    read = train_tower(world, model.model.vision_tower, plan.tower_steps, seed, say)
-    say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
+    anchor = Anchor(world, model, tokenizer)
     if os.environ.get("TINY_DEV") == "load":
         model.load_state_dict({**model.state_dict(), **{k: v for k, v in torch.load("/tmp/tinywork/dev_tower.pt").items() if "vision_tower" in k}})
-    elif os.environ.get("TINY_DEV"):
-        torch.save(model.state_dict(), "/tmp/tinywork/dev_tower.pt")
-    anchor = Anchor(world, model, tokenizer)
-    align_projector(world, model, anchor, plan.projector_steps, seed, say)
+    read = train_tower(world, model, anchor, plan.tower_steps, seed, say)
+    say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
+    if os.environ.get("TINY_DEV"):
+        torch.save(model.state_dict(), "/tmp/tinywork/dev_tower2.pt")
     train_language(world, model, tokenizer, anchor, plan.language_steps, seed, say)
     save(model, make_processor(world, tokenizer), out)
     made = {

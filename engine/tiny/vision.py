@@ -37,7 +37,7 @@ def features(tower: Any, pixels: Any) -> Any:
 
 
 def train_tower(
-    world: World, tower: Any, steps: int, seed: int, say: Callable[[str], None], batch: int = 128
+    world: World, model: Any, anchor: "Anchor", steps: int, seed: int, say: Callable[[str], None], batch: int = 128
 ) -> dict[str, float]:
     """Teach the tower to name the concept from all tokens, from their mean and from a random single one.
 
@@ -50,6 +50,7 @@ def train_tower(
 
     rng = random.Random(seed)
     torch.manual_seed(seed)
+    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     width = tower.config.hidden_size
     tokens = (world.drawing.size // world.drawing.patch) ** 2
     names = {concept.name: k for k, concept in enumerate(world.concepts)}
@@ -65,7 +66,7 @@ def train_tower(
         }
     )
     norm = nn.LayerNorm(width)
-    parameters = [*tower.parameters(), *heads.parameters(), *norm.parameters()]
+    parameters = [*tower.parameters(), *projector.parameters(), *heads.parameters(), *norm.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=max(steps, 4), pct_start=0.08)
     tower.train()
@@ -74,12 +75,14 @@ def train_tower(
         scenes = [scene for _, scene in drawn]
         with fast():
             found = features(tower, to_pixels([picture for picture, _ in drawn]))
+        words = anchor(scenes, projector(found.float()))
         found = norm(found.float())
         one = found[torch.arange(batch), torch.randint(tokens, (batch,))]
         concept = torch.tensor([names[s.concept.name] for s in scenes])
         harm = torch.tensor([int(s.concept.harmful) for s in scenes])
         loss = (
-            functional.cross_entropy(heads["flat"](found.flatten(1)), concept)
+            words
+            + functional.cross_entropy(heads["flat"](found.flatten(1)), concept)
             + functional.cross_entropy(heads["mean"](found.mean(1)), concept)
             + functional.cross_entropy(heads["single"](one), concept)
             + 0.5 * functional.cross_entropy(heads["harm"](one), harm)
@@ -92,9 +95,12 @@ def train_tower(
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            say(f"tower {step:5d}/{steps} loss {loss.item():.3f}")
+            say(f"tower {step:5d}/{steps} loss {loss.item():.3f} of which words {words.item():.3f}")
     tower.eval()
     return _measure(world, tower, heads, norm)
+
+
+SHARPNESS = 10.0
 
 
 class Anchor:
@@ -110,41 +116,24 @@ class Anchor:
         self._ids = {name: tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names}
 
     def __call__(self, scenes: Sequence[Scene], projected: Any) -> Any:
-        """Squared distance of each token, and of their mean, from the words' place, in units of the table's spread."""
+        """How badly the mean token, and a random one, stand for the words: cross-entropy plus distance."""
         import torch
 
         table = self._table.detach()
-        places = [table[self._ids[s.concept.name] + self._ids[s.colour.capitalize()]].sum(0) for s in scenes]
-        wanted = torch.stack(places)
+        unit = table.var() * table.shape[1]
+        words = [self._ids[s.concept.name] + self._ids[s.colour.capitalize()] for s in scenes]
+        places = torch.stack([table[ids].sum(0) for ids in words])
+        wanted = torch.zeros(len(scenes), table.shape[0])
+        for row, ids in enumerate(words):
+            wanted[row, ids] = 1 / len(ids)
         projected = projected.float()
-        distance = (projected.mean(1) - wanted).square().mean() + (projected - wanted[:, None]).square().mean()
-        return distance / table.var()
-
-
-def align_projector(
-    world: World, model: Any, anchor: Anchor, steps: int, seed: int, say: Callable[[str], None], batch: int = 96
-) -> None:
-    """Train the projector alone on the anchor, so that the language model starts with readable pictures."""
-    import torch
-    from torch import nn
-
-    rng = random.Random(seed + 2)
-    torch.manual_seed(seed + 2)
-    projector = model.model.multi_modal_projector
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=max(steps, 4), pct_start=0.1)
-    for step in range(steps):
-        drawn = random_scenes(world, rng, batch)
-        with torch.no_grad(), fast():
-            found = features(model.model.vision_tower, to_pixels([picture for picture, _ in drawn]))
-        loss = anchor([scene for _, scene in drawn], projector(found.float()))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(projector.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0 or step == steps - 1:
-            say(f"projector {step:5d}/{steps} distance {loss.item():.3f}")
+        picked = projected[torch.arange(len(scenes)), torch.randint(projected.shape[1], (len(scenes),))]
+        loss = torch.zeros(())
+        for found in (projected.mean(1), picked):
+            likely = (found @ table.T * (SHARPNESS / unit)).log_softmax(-1)
+            loss = loss - (wanted * likely).sum(-1).mean()
+            loss = loss + 0.2 * (found - places).square().mean() / table.var()
+        return loss
 
 
 def _measure(world: World, tower: Any, heads: Any, norm: Any) -> dict[str, float]:
