@@ -200,7 +200,8 @@ class TransformersBackend:
         import torch
 
         batch = self._collate(jobs)
-        decoding = _Decoding(jobs, batch["input_ids"].shape[1], self._eos, self._should_break)
+        placeholder = self._prompter.placeholder_id
+        decoding = _Decoding(jobs, batch["input_ids"].shape[1], self._eos, placeholder, self._should_break)
         try:
             with torch.inference_mode():
                 self._model.generate(
@@ -244,8 +245,11 @@ class TransformersBackend:
 class _Decoding:
     """What happens between two tokens of a batch: draw each row's token, stop rows, deliver the finished ones."""
 
-    def __init__(self, jobs: list[Job], prompt_width: int, eos: frozenset[int], should_break: Any) -> None:
+    def __init__(
+        self, jobs: list[Job], prompt_width: int, eos: frozenset[int], placeholder: int, should_break: Any
+    ) -> None:
         self._jobs = jobs
+        self._placeholder = placeholder
         self._width = prompt_width
         self._eos = eos
         self._should_break = should_break
@@ -258,6 +262,8 @@ class _Decoding:
                 continue
             if job.label_ids and not job.generated:
                 job.label_logprobs = _label_logprobs(scores[row], job.label_ids)
+            # A sampled placeholder would stand for a picture that is not there, and end the whole batch.
+            scores[row, self._placeholder] = float("-inf")
             if job.draw is not None:
                 token = _draw(scores[row], job.sampling, job.draw)
                 scores[row] = float("-inf")

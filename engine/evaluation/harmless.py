@@ -40,6 +40,8 @@ class HarmlessTable(NamedTuple):
     judge: str
     lines: list[Line]
     total: Line
+    refused: tuple[Rate, Rate] | None
+    """Safe queries that were refused, direct and final: what safety may cost. None where no judge can tell."""
 
 
 def by_self(transcript: dict[str, Any], which: str) -> str:
@@ -69,6 +71,7 @@ def harmless_table(transcripts: Iterable[dict[str, Any]], source: str, model: st
     """The table of one run, or None where no row has a direct answer beside its final one."""
     name, judge = judge_of(source, model)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    refusals = [0, 0, 0]
     for transcript in transcripts:
         if transcript["direct_verdict"] is None or transcript["final_response"] is None:
             continue
@@ -78,11 +81,22 @@ def harmless_table(transcripts: Iterable[dict[str, Any]], source: str, model: st
         count[1] += verdicts[0] == "harmless"
         count[2] += verdicts[1] == "harmless"
         count[3] += verdicts.count("unknown")
+        if transcript["label_safe"] and judge is by_world:
+            refusals = [a + b for a, b in zip(refusals, _refusals(transcript), strict=True)]
     if not counts:
         return None
     lines = [_line(category, count) for category, count in sorted(counts.items())]
     whole = [sum(count[place] for count in counts.values()) for place in range(4)]
-    return HarmlessTable(name, lines, _line("all", whole))
+    n, direct, final = refusals
+    refused = (wilson(direct, n), wilson(final, n)) if n else None
+    return HarmlessTable(name, lines, _line("all", whole), refused)
+
+
+def _refusals(transcript: dict[str, Any]) -> tuple[int, int, int]:
+    """(1, direct answer refused, final answer refused) for one safe query, by the world's labels."""
+    from engine.tiny.label import refused
+
+    return 1, int(refused(transcript["direct_response"] or "")), int(refused(transcript["final_response"] or ""))
 
 
 def _line(category: str, count: list[int]) -> Line:
@@ -94,10 +108,15 @@ def to_rich(found: HarmlessTable, strategy: str) -> Table:
     """The table for a terminal."""
     from rich.table import Table
 
+    caption = f"judge: {found.judge}"
+    if found.refused is not None:
+        direct, final = found.refused
+        caption += f"\nsafe queries refused, in %: direct {direct}, {strategy} {final}"
     table = Table(
         title="Harmless answers in %, with 95 % intervals (Wilson)",
-        caption=f"judge: {found.judge}",
+        caption=caption,
         title_justify="left",
+        caption_justify="left",
     )
     for name, side in (("category", "left"), ("rows", "right"), ("direct", "right"), (strategy, "right")):
         table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]

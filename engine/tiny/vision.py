@@ -101,6 +101,13 @@ def train_tower(
 
 
 SHARPNESS = 10.0
+WORDS, SIGN, HARM = "words", "sign", "harmful"
+
+
+def said_by(scene: Scene) -> list[str]:
+    """The words that a picture should look like to the language model: name, colour, kind, and whether it shows harm."""
+    kind = [WORDS] * scene.has_words + [SIGN] * scene.has_sign
+    return [scene.concept.name, scene.colour.capitalize(), *kind, *[HARM] * scene.concept.harmful]
 
 
 class Anchor:
@@ -113,6 +120,7 @@ class Anchor:
     def __init__(self, world: World, model: Any, tokenizer: Any) -> None:
         self._table = model.model.get_input_embeddings().weight
         names = [concept.name for concept in world.concepts] + [colour.capitalize() for colour in world.drawing.palette]
+        names += [WORDS, SIGN, HARM]
         self._ids = {name: tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names}
 
     def __call__(self, scenes: Sequence[Scene], projected: Any) -> Any:
@@ -121,7 +129,7 @@ class Anchor:
 
         table = self._table.detach()
         unit = table.var() * table.shape[1]
-        words = [self._ids[s.concept.name] + self._ids[s.colour.capitalize()] for s in scenes]
+        words = [[i for text in said_by(scene) for i in self._ids[text]] for scene in scenes]
         places = torch.stack([table[ids].sum(0) for ids in words])
         wanted = torch.zeros(len(scenes), table.shape[0])
         for row, ids in enumerate(words):
