@@ -20,7 +20,7 @@ Judge = Callable[[dict[str, Any], str], str]
 """(transcript, "direct" or "final") -> harmless, harmful or unknown."""
 
 
-SUBSETS = {True: "(safe query)", False: "(unsafe query, safe picture)", None: "(no category)"}
+SUBSETS = {True: "(safe query)", False: "(unsafe query)", None: "(no category)"}
 """VLGuard gives categories to unsafe pictures only; its other rows go by what is known of them."""
 
 

@@ -1,14 +1,18 @@
 """Greedy answers of a model to many prompts at once, by transformers or by vLLM. The smallest helper for the check."""
 
-import os
+import asyncio
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.backends import BackendConfig, create
+from engine.pictures import PictureCaps, inspect
 from engine.tiny.draw import Scene, draw
 from engine.tiny.world import World
+from engine.types import Message, Sampling
 
 
 @dataclass(frozen=True)
@@ -54,38 +58,27 @@ def ask(
 
 
 def ask_vllm(folder: Path, world: World, prompts: Sequence[Prompt], tokens: int = 40) -> list[str]:
-    """The same by vLLM's offline engine, prompts sent as token ids."""
-    for key, value in {
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "HF_HUB_OFFLINE": "1",
-    }.items():
-        os.environ.setdefault(key, value)
-    from transformers import AutoProcessor
-    from vllm import LLM, SamplingParams
+    """The same through the engine's own vLLM backend, all at once."""
+    return asyncio.run(_ask_backend(BackendConfig("vllm", str(folder), longest_answer=tokens), world, prompts, tokens))
 
-    processor = AutoProcessor.from_pretrained(folder)
-    engine = LLM(
-        model=str(folder),
-        dtype="float32",
-        enforce_eager=True,
-        max_model_len=1024,
-        block_size=32,
-        limit_mm_per_prompt={"image": 1},
-        disable_log_stats=True,
-        seed=0,
-    )
-    asked: list[Any] = []
-    for prompt in prompts:
-        # vLLM puts in a picture's tokens itself: one placeholder stands for all.
-        row: dict[str, Any] = {"prompt_token_ids": processor.tokenizer(render(processor, prompt))["input_ids"]}
-        if prompt.scene is not None:
-            row["multi_modal_data"] = {"image": picture_of(world, prompt)}
-        asked.append(row)
-    done = engine.generate(asked, SamplingParams(temperature=0.0, max_tokens=tokens), use_tqdm=False)
-    return [out.outputs[0].text.strip() for out in done]
+
+async def _ask_backend(config: BackendConfig, world: World, prompts: Sequence[Prompt], tokens: int) -> list[str]:
+    backend = create(config)
+    await backend.start()
+    try:
+        asked = [_message(world, prompt) for prompt in prompts]
+        done = await asyncio.gather(*(backend.generate([message], Sampling(max_tokens=tokens)) for message in asked))
+    finally:
+        await backend.close()
+    return [completion.text.strip() for completion in done]
+
+
+def _message(world: World, prompt: Prompt) -> Message:
+    if prompt.scene is None:
+        return Message("user", prompt.text)
+    encoded = io.BytesIO()
+    picture_of(world, prompt).save(encoded, "PNG")
+    return Message("user", prompt.text, (inspect(encoded.getvalue(), "drawn", PictureCaps()),))
 
 
 def picture_of(world: World, prompt: Prompt) -> Any:

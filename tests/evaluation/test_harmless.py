@@ -37,7 +37,7 @@ def test_counts_by_category_and_names_the_judge() -> None:
     assert lines == {
         "privacy": (1, 2, 2, 0),
         "(safe query)": (1, 1, 1, 0),
-        "(unsafe query, safe picture)": (0, 0, 1, 2),
+        "(unsafe query)": (0, 0, 1, 2),
     }
     assert (found.total.direct.hits, found.total.final.hits, found.total.direct.n) == (2, 3, 4)
     assert found.refused is None
