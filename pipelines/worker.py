@@ -49,6 +49,7 @@ class GenerateWorker:
         self._id = uuid.uuid4().hex
         _log_to(setup.logs, self._id)
         self._stopping = threading.Event()
+        self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
         self._strategy = strategies.create(setup.strategy, setup.options)
@@ -57,7 +58,6 @@ class GenerateWorker:
         self._admission = Admission(self._backend.capacity)
         self._writer = JournalWriter(setup.out, self._id)
         self._mine: set[bytes] = set()
-        self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
         # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._before = journal_done(setup.out, retry_errors=False) if restarted else None

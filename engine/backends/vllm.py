@@ -42,6 +42,7 @@ UNKNOWN_PICTURE_TOKENS = 1024
 COUNT_EVERY_S = 5.0
 """How often the engine is asked for its picture encodes."""
 SHUTDOWN_S = 5.0
+MEMORY_WAIT_S = 30.0
 
 
 class VllmBackend:
@@ -84,7 +85,7 @@ class VllmBackend:
         self._labels = LabelIds(self._prompter.tokenizer)
         kwargs = vllm_args.engine_kwargs(config, on_cpu=on_cpu, in_ray=_in_ray(), context=context_of(config))
         if not on_cpu:
-            _check_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
+            await _wait_for_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
         resource_tracker.ensure_running()  # Python's own helper for `spawn`; before the mark: it is not the engine's
         self._token = uuid.uuid4().hex
         self._watcher = watcher.watch(self._token)
@@ -341,17 +342,26 @@ def _forget_timings(engine: Any) -> None:
         registry.stat()
 
 
-def _check_memory(share: float) -> None:
+async def _wait_for_memory(share: float) -> None:
     """UsageError where a GPU has not the memory that the engine will ask for.
 
-    Asked of nvidia-smi, not of torch: that would open a context in this process, and take memory itself.
+    Waits MEMORY_WAIT_S first: when an actor is replaced, its predecessor's engine may still be ending.
     """
-    gpus = _nvidia_smi("--query-gpu=memory.free,memory.total")
+    deadline = time.monotonic() + MEMORY_WAIT_S
+    while (message := _memory_shortfall(share)) is not None:
+        if time.monotonic() > deadline:
+            raise UsageError(message)
+        await asyncio.sleep(2)
+
+
+def _memory_shortfall(share: float) -> str | None:
+    """Asked of nvidia-smi, not of torch: that would open a context in this process, and take memory itself."""
     holders = {pid: mib * 2**20 for pid, mib in _nvidia_smi("--query-compute-apps=pid,used_memory")}
-    for free, total in gpus:
+    for free, total in _nvidia_smi("--query-gpu=memory.free,memory.total"):
         message = vllm_args.memory_shortfall(free * 2**20, total * 2**20, share, holders)
         if message is not None:
-            raise UsageError(message)
+            return message
+    return None
 
 
 def _nvidia_smi(query: str) -> list[tuple[int, int]]:

@@ -2,8 +2,8 @@
 
     python -m engine.tiny.build --out DIR [--world FILE] [--seed N] [--steps-scale X | --quick]
 
-First tower and projector learn to read: to name what is drawn, and to put it where its words stand in the embedding
-table. Then the tower is frozen, and projector and language model learn the world.
+First the tower alone learns to name what is drawn; then the projector learns along, to put it where its words stand in
+the embedding table; then the tower is frozen, and projector and language model learn the world.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, load_world
 
-TOWER_STEPS, LANGUAGE_STEPS = 1400, 1300
+TOWER_STEPS, ANCHOR_STEPS, LANGUAGE_STEPS = 1200, 450, 800
 QUICK_SCALE = 0.003
 
 
@@ -27,11 +27,13 @@ class Plan:
     """How long a build trains."""
 
     tower_steps: int = TOWER_STEPS
+    anchor_steps: int = ANCHOR_STEPS
     language_steps: int = LANGUAGE_STEPS
 
     def scaled(self, scale: float) -> "Plan":
         """The same plan, longer or shorter."""
-        return Plan(max(2, round(self.tower_steps * scale)), max(2, round(self.language_steps * scale)))
+        steps = (self.tower_steps, self.anchor_steps, self.language_steps)
+        return Plan(*(max(2, round(count * scale)) for count in steps))
 
 
 def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int | None = None) -> Path:
@@ -59,7 +61,8 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     size = f"{len(tokenizer)} tokens, {count_parameters(model):,} parameters"
     say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
     anchor = Anchor(world, model, tokenizer)
-    read = train_tower(world, model, anchor, plan.tower_steps, seed, say)
+    train_tower(world, model, None, plan.tower_steps, seed, say)
+    read = train_tower(world, model, anchor, plan.anchor_steps, seed, say)
     say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
     train_language(world, model, tokenizer, anchor, plan.language_steps, seed, say)
     save(model, make_processor(world, tokenizer), out)
@@ -67,6 +70,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
         "world": world.name,
         "seed": seed,
         "tower_steps": plan.tower_steps,
+        "anchor_steps": plan.anchor_steps,
         "language_steps": plan.language_steps,
         "tower": read,
     }

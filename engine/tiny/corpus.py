@@ -161,9 +161,9 @@ class Corpus:
 
     def skill(self, scene: Scene, name: str | None = None) -> Sample:
         """A question about colour, words or drawing."""
-        names = ["colour", "colour_check", "colour_check", "sign_check", "words_check"]
+        names = ["colour", "colour_check", "sign_check", "words_check"]
         if scene.has_words:
-            names += ["read", "read", "read_check", "read_check"]
+            names += ["read", "read", "read_check"]
         name = name or self.rng.choice(names)
         truth = self.rng.random() < 0.5
         values = {"colour": scene.colour, "concept": scene.concept.name}
@@ -196,15 +196,15 @@ class Corpus:
     def stream(self, scenes: Callable[[], Scene]) -> Iterator[Sample]:
         """Endless samples in the build's mix; `scenes` gives the next picture."""
         mix: list[tuple[float, Callable[[], Sample]]] = [
-            (0.20, lambda: self.direct(scenes())),
-            (0.11, self.text_only),
-            (0.16, lambda: self.tell(scenes())),
-            (0.12, lambda: self.describe(scenes())),
-            (0.10, lambda: self.safe_answer(scenes())),
+            (0.19, lambda: self.direct(scenes())),
+            (0.12, self.text_only),
+            (0.20, lambda: self.tell(scenes())),
+            (0.13, lambda: self.describe(scenes())),
+            (0.12, lambda: self.safe_answer(scenes())),
             (0.01, lambda: self.safe_skill(scenes())),
-            (0.09, lambda: self.picture_harm(scenes())),
+            (0.08, lambda: self.picture_harm(scenes())),
             (0.03, lambda: self.word_harm(scenes())),
-            (0.18, lambda: self.skill(scenes())),
+            (0.11, lambda: self.skill(scenes())),
             (0.01, lambda: self.no_question(scenes())),
         ]
         weights = [weight for weight, _ in mix]

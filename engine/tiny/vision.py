@@ -37,9 +37,17 @@ def features(tower: Any, pixels: Any) -> Any:
 
 
 def train_tower(
-    world: World, model: Any, anchor: "Anchor", steps: int, seed: int, say: Callable[[str], None], batch: int = 128
+    world: World,
+    model: Any,
+    anchor: "Anchor | None",
+    steps: int,
+    seed: int,
+    say: Callable[[str], None],
+    batch: int = 128,
 ) -> dict[str, float]:
     """Teach the tower to name the concept from all tokens, from their mean and from a random single one.
+
+    With an anchor, the projector learns along: each picture token goes to where its words stand.
 
     Single tokens must also tell the ground's colour and whether the concept is harmful, so that the
     language model finds both wherever it looks.
@@ -66,7 +74,8 @@ def train_tower(
         }
     )
     norm = nn.LayerNorm(width)
-    parameters = [*tower.parameters(), *projector.parameters(), *heads.parameters(), *norm.parameters()]
+    read_by = [] if anchor is None else [*projector.parameters()]
+    parameters = [*tower.parameters(), *read_by, *heads.parameters(), *norm.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=max(steps, 4), pct_start=0.08)
     tower.train()
@@ -75,7 +84,7 @@ def train_tower(
         scenes = [scene for _, scene in drawn]
         with fast():
             found = features(tower, to_pixels([picture for picture, _ in drawn]))
-        words = anchor(scenes, projector(found.float()))
+        words = torch.zeros(()) if anchor is None else anchor(scenes, projector(found.float()))
         found = norm(found.float())
         one = found[torch.arange(batch), torch.randint(tokens, (batch,))]
         concept = torch.tensor([names[s.concept.name] for s in scenes])
@@ -101,13 +110,6 @@ def train_tower(
 
 
 SHARPNESS = 10.0
-WORDS, SIGN, HARM = "words", "sign", "harmful"
-
-
-def said_by(scene: Scene) -> list[str]:
-    """The words that a picture should look like to the language model: name, colour, kind, and whether it shows harm."""
-    kind = [WORDS] * scene.has_words + [SIGN] * scene.has_sign
-    return [scene.concept.name, scene.colour.capitalize(), *kind, *[HARM] * scene.concept.harmful]
 
 
 class Anchor:
@@ -120,7 +122,6 @@ class Anchor:
     def __init__(self, world: World, model: Any, tokenizer: Any) -> None:
         self._table = model.model.get_input_embeddings().weight
         names = [concept.name for concept in world.concepts] + [colour.capitalize() for colour in world.drawing.palette]
-        names += [WORDS, SIGN, HARM]
         self._ids = {name: tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names}
 
     def __call__(self, scenes: Sequence[Scene], projected: Any) -> Any:
@@ -129,7 +130,7 @@ class Anchor:
 
         table = self._table.detach()
         unit = table.var() * table.shape[1]
-        words = [[i for text in said_by(scene) for i in self._ids[text]] for scene in scenes]
+        words = [self._ids[s.concept.name] + self._ids[s.colour.capitalize()] for s in scenes]
         places = torch.stack([table[ids].sum(0) for ids in words])
         wanted = torch.zeros(len(scenes), table.shape[0])
         for row, ids in enumerate(words):

@@ -94,7 +94,7 @@ def test_latency_is_waited_beside_others() -> None:
         await asyncio.gather(*(backend.generate([Message("user", str(i))], Sampling(9)) for i in range(50)))
         return time.monotonic() - started
 
-    assert 0.1 <= asyncio.run(many()) < 1.0
+    assert 0.1 <= asyncio.run(many()) < 3.0  # one after the other: 5 s
 
 
 def test_a_call_costs_under_30_microseconds() -> None:
