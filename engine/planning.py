@@ -82,7 +82,7 @@ class Job:
 def plan_job(config: GenerateConfig) -> Job:
     """Resolve and check a configuration. UsageError names what is wrong and how to mend it."""
     _ = config.pool  # a wrong --workers is said now
-    backend = backends.resolve(config.backend)
+    backend = backends.resolve(config.backend, config.gpus_per_worker or 0.0)
     if backend == "openai" and not config.base_url:
         raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
     options = StrategyOptions(preset=config.preset, retries=config.retries, max_tokens=config.max_tokens)

@@ -26,7 +26,9 @@ from pipelines import cluster
 from pipelines.placement import cpus_of
 
 CALLS_PER_WORKER = 16
-"""Blocks that one worker holds at once: with 32 rows each, more rows than any engine admits."""
+"""Blocks that one worker works on at once: with up to 32 rows each, more rows than an engine admits."""
+QUEUED_PER_WORKER = CALLS_PER_WORKER + 2
+"""Blocks that are sent to one worker: two wait there, so that it never waits for Ray."""
 LOOK_EVERY_S = 0.2
 
 
@@ -76,7 +78,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
     from ray.data import ActorPoolStrategy
 
     from pipelines.placement import resources
-    from pipelines.reading import read_windows
+    from pipelines.reading import block_rows, read_windows
     from pipelines.worker import GenerateWorker
 
     low, high = job.config.pool
@@ -85,7 +87,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
         min_size=low,
         max_size=high,
         max_concurrent_calls_per_actor=CALLS_PER_WORKER,
-        max_tasks_in_flight_per_actor=CALLS_PER_WORKER * 2,
+        max_tasks_in_flight_per_actor=QUEUED_PER_WORKER,
         enable_true_multi_threading=True,
     )
     dataset = (
@@ -96,7 +98,12 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
             batch_format="pyarrow",
             # Half a CPU also keeps Ray from fusing reading into the workers, where it would stall the engine.
             num_cpus=0.5,
-            fn_kwargs={"done": [ray.put(done)], "control": handle, "caps": job.caps},
+            fn_kwargs={
+                "done": [ray.put(done)],
+                "control": handle,
+                "caps": job.caps,
+                "rows": block_rows(job.plan.total, high * CALLS_PER_WORKER),
+            },
         )
         .map_batches(
             GenerateWorker,

@@ -14,12 +14,18 @@ from engine.sources.base import PictureCaps, SourceRow, bad_row_id, iter_rows, l
 from engine.types import Query
 from pipelines.blocks import Row, to_table, wrap
 
-BLOCK_ROWS = 32
+LARGEST_BLOCK = 32
 BLOCK_BYTES = 16 << 20
 """A block travels to one actor: few rows keep many actors busy, few bytes keep the object store small."""
 
 
-def read_windows(batch: pa.Table, *, done: list[Any], control: Any, caps: PictureCaps) -> Iterator[pa.Table]:
+def block_rows(total: int, slots: int) -> int:
+    """Rows of a block, so that `slots` (workers times blocks that each holds) are filled about twice over: what stands
+    in one worker's queue cannot be taken over by another. At most 32, where a task's own cost is small enough."""
+    return max(1, min(LARGEST_BLOCK, total // (2 * slots)))
+
+
+def read_windows(batch: pa.Table, *, done: list[Any], control: Any, caps: PictureCaps, rows: int) -> Iterator[pa.Table]:
     """Blocks of the rows that are not in the journal yet. `done` is a list with one object reference (a bare
     reference would be fetched for every task by Ray; inside a list it is fetched here, once a process)."""
     finished = ray.get(done[0])
@@ -27,7 +33,7 @@ def read_windows(batch: pa.Table, *, done: list[Any], control: Any, caps: Pictur
         if ray.get(control.state.remote())[0] is not None:
             return
         window, selection = pickle.loads(pickled)
-        yield from _blocks(_rows(iter_rows(window, selection), finished, caps))
+        yield from _blocks(_rows(iter_rows(window, selection), finished, caps), rows)
 
 
 def _rows(references: Iterator[SourceRow], finished: Any, caps: PictureCaps) -> Iterator[Row]:
@@ -67,12 +73,12 @@ def _bad(reference: SourceRow, problem: str, problem_type: str) -> Row:
     return Row(query, False, problem, problem_type)
 
 
-def _blocks(rows: Iterator[Row]) -> Iterator[pa.Table]:
+def _blocks(rows: Iterator[Row], most: int) -> Iterator[pa.Table]:
     block: list[Row] = []
     size = 0
     for row in rows:
         weight = sum(len(picture.data) for picture in row.query.pictures)
-        if block and (len(block) >= BLOCK_ROWS or size + weight > BLOCK_BYTES):
+        if block and (len(block) >= most or size + weight > BLOCK_BYTES):
             yield wrap(to_table(block))
             block, size = [], 0
         block.append(row)

@@ -25,7 +25,7 @@ from engine import strategies
 from engine.admission import Admission
 from engine.answering import answer, failed
 from engine.backends import create
-from engine.errors import EngineDeadError, RowError, SourceError, UsageError
+from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
 from engine.journal.convert import transcript_to_dict
 from engine.journal.index import done as journal_done
 from engine.journal.segments import JournalWriter
@@ -49,6 +49,8 @@ class GenerateWorker:
         self._id = uuid.uuid4().hex
         _log_to(setup.logs, self._id)
         self._stopping = threading.Event()
+        self._unkept: list[asyncio.Future[None]] = []
+        self._flushing = False
         self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
@@ -58,6 +60,7 @@ class GenerateWorker:
         self._admission = Admission(self._backend.capacity)
         self._writer = JournalWriter(setup.out, self._id)
         self._mine: set[bytes] = set()
+        self._local = "://" not in setup.out
         # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._before = journal_done(setup.out, retry_errors=False) if restarted else None
@@ -111,6 +114,7 @@ class GenerateWorker:
 
     def _deliver(self, task: asyncio.Task[Ack], finished: Finished) -> None:
         self._tasks.discard(task)
+        self._flush_if_idle()
         finished.put(task.exception() or task.result())
 
     async def _handle(self, row: Row) -> Ack:
@@ -119,10 +123,10 @@ class GenerateWorker:
             return Ack(query.query_id, "skipped")
         if row.duplicate:
             self._writer.append_duplicate(query.query_id, query.source_key, query.source_index)
-            return Ack(query.query_id, "duplicate")
+            return await self._durable(Ack(query.query_id, "duplicate"))
         if row.problem is not None:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
-            return self._keep(query, failed(query, self._setup.facts, "source", error))
+            return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
         async with self._admission.hold(self._backend.cost(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
@@ -131,7 +135,37 @@ class GenerateWorker:
             transcript = await answer(query, self._strategy, self._backend, self._setup.facts)
         for picture in query.pictures:
             self._writer.add_picture(picture)
-        return self._keep(query, transcript)
+        return await self._durable(self._keep(query, transcript))
+
+    async def _durable(self, ack: Ack) -> Ack:
+        """On an object store, hold the acknowledgement back until its segment is there. Segments are put every 30 s at
+        most, and at once when every row of this worker waits for that."""
+        if self._local:
+            return ack
+        kept: asyncio.Future[None] = self._loop.create_future()
+        self._unkept.append(kept)
+        self._flush_if_idle()
+        await kept
+        return ack
+
+    def _flush_if_idle(self) -> None:
+        if self._unkept and not self._flushing and len(self._unkept) >= len(self._tasks):
+            self._flushing = True
+            task = self._loop.create_task(self._flush())
+            task.add_done_callback(lambda _: self._flush_if_idle())
+
+    async def _flush(self) -> None:
+        waiting, self._unkept = self._unkept, []
+        try:
+            await asyncio.to_thread(self._writer.flush)
+        except OutputError as error:
+            for kept in waiting:
+                kept.set_exception(error)
+            return
+        finally:
+            self._flushing = False
+        for kept in waiting:
+            kept.set_result(None)
 
     def _is_done(self, query_id: str, source_key: str) -> bool:
         if bytes.fromhex(query_id[:32]) in self._mine:

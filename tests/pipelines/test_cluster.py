@@ -80,7 +80,7 @@ def test_workers_scale_with_the_work(tmp_path: Path) -> None:
         out=str(tmp_path / "out"),
         workers="1:3",
         scripted_latency_ms=150,
-        engine_arg={"capacity": 8},
+        engine_arg={"capacity": 4},
     )
     assert run(config)["status"] == "complete"
     assert len(list((tmp_path / "out/journal").glob("*.rows"))) > 1
