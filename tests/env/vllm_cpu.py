@@ -17,8 +17,10 @@ def main() -> None:
         if requirement.name in ALREADY_THERE:
             continue
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            print(f"{requirement.name}{requirement.extras and '[' + ','.join(requirement.extras) + ']' or ''}"
-                  f"{requirement.specifier}")
+            print(
+                f"{requirement.name}{(requirement.extras and '[' + ','.join(requirement.extras) + ']') or ''}"
+                f"{requirement.specifier}"
+            )
 
 
 if __name__ == "__main__":
