@@ -75,7 +75,13 @@ class Command:
     def kill(self, name: str | None) -> int:
         """kill -9 the driver (None) or the first process whose title holds `name`; its pid."""
         assert self.process is not None
-        pid = self.process.pid if name is None else self.pids(name)[0]
+        until = time.monotonic() + 30
+        found = [self.process.pid] if name is None else self.pids(name)
+        while not found and time.monotonic() < until:  # between two incarnations there may be none
+            time.sleep(0.1)
+            found = self.pids(name or "")
+        assert found, f"no {name} among {[title(pid)[:40] for pid in self.pids()]}, rows {count(self.out)}"
+        pid = found[0]
         os.kill(pid, signal.SIGKILL)
         return pid
 
