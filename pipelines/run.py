@@ -135,11 +135,11 @@ def show(out: str, manifest: Manifest, config: GenerateConfig) -> None:
     from rich.console import Console
 
     from engine.curation.curate import transcripts
-    from engine.evaluation.harmless import harmless_table, to_rich
+    from engine.evaluation.harmless import COLUMNS, harmless_table, to_rich
 
     console = Console()
     store = Store(out)
-    rows = (row for batch in transcripts(store, manifest) for row in batch)
+    rows = (row for batch in transcripts(store, manifest, COLUMNS) for row in batch)
     found = harmless_table(rows, config.queries, manifest["models"][0]["name"])
     if found is not None:
         console.print(to_rich(found, config.strategy))

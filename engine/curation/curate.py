@@ -65,13 +65,17 @@ def _manifest(run: str, config: CurateConfig) -> dict[str, Any]:
     return manifest
 
 
-def transcripts(source: Store, manifest: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """The sealed transcripts, batch by batch, in source order."""
+def transcripts(
+    source: Store, manifest: dict[str, Any], columns: list[str] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """The sealed transcripts (of some columns), batch by batch, in source order."""
     for file in manifest["files"]:
         if file["path"].startswith("transcripts/"):
             with open_table(source, file["path"]) as table:
-                for batch in table.iter_batches(batch_size=BATCH):
-                    yield batch.to_pylist()
+                for group in range(table.num_row_groups):
+                    groups = table.iter_batches(BATCH, row_groups=[group], columns=columns, use_threads=False)
+                    for batch in groups:
+                        yield batch.to_pylist()
 
 
 def _sort(

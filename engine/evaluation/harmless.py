@@ -24,6 +24,18 @@ SUBSETS = {True: "(safe query)", False: "(unsafe query)", None: "(no category)"}
 """VLGuard gives categories to unsafe pictures only; its other rows go by what is known of them."""
 
 
+COLUMNS = [
+    "category",
+    "label_safe",
+    "direct_verdict",
+    "direct_response",
+    "final_verdict",
+    "final_response",
+    "extra",
+]
+"""What the table needs of a transcript: the steps are nine tenths of it."""
+
+
 class Line(NamedTuple):
     """One category: rates over the rows that have both a direct and a final answer."""
 
