@@ -33,6 +33,7 @@ from engine.types import Message, Query, Sampling
 BLOCK = 32
 CACHE_GIB = "1"
 WARM = 8
+MARK = "RESULT "
 
 
 class Result(NamedTuple):
@@ -251,7 +252,11 @@ def possible(arguments: argparse.Namespace) -> Result:
         pictures = iter(prompt.pictures)
         tokens: list[Any] = []
         for token in prompt.token_ids:
-            tokens += [(next(pictures).sha256, k) for k in range(size)] if token == placeholder else [token]
+            if token == placeholder:
+                picture_sha = next(pictures).sha256
+                tokens += [(picture_sha, k) for k in range(size)]
+            else:
+                tokens.append(token)
         total += len(tokens)
         counting, chained = True, 0
         for block in range((len(tokens) - 1) // BLOCK):  # the last token is always computed
@@ -281,7 +286,8 @@ def one(name: str, arguments: argparse.Namespace) -> Result:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"contestant {name} failed:\n{done.stderr[-4000:]}")
-    return Result(*json.loads(done.stdout.strip().splitlines()[-1]))
+    line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))  # vLLM prints too
+    return Result(*json.loads(line.removeprefix(MARK)))
 
 
 def report(results: dict[str, list[Result]], best: Result, arguments: argparse.Namespace) -> str:
@@ -339,7 +345,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
-        print(json.dumps(CONTESTANTS[arguments.contestant](arguments)))
+        print("\n" + MARK + json.dumps(CONTESTANTS[arguments.contestant](arguments)), flush=True)
         return
     with tempfile.TemporaryDirectory() as scratch:
         prepare(arguments, Path(scratch))
