@@ -51,6 +51,9 @@ def is_complete(manifest: Any, job: Job) -> bool:
         return False
     if job.config.retry_errors and manifest["counts"]["error"]:
         return False
+    target = job.config.target_accepted
+    if target is not None and manifest["counts"]["ok"] >= target:
+        return True
     return bool(manifest["counts"]["read"] >= job.plan.total)
 
 

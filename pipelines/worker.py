@@ -20,13 +20,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import ray
 
-import schemas
 from engine import strategies
 from engine.admission import Admission
 from engine.answering import answer, failed
 from engine.backends import create
 from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
-from engine.journal.convert import transcript_to_dict
+from engine.journal.convert import check_transcript
 from engine.journal.index import done as journal_done
 from engine.journal.segments import JournalWriter
 from engine.planning import WorkerSetup
@@ -177,7 +176,7 @@ class GenerateWorker:
         try:
             self._check(transcript)
             self._writer.append(transcript)
-        except (RowError, schemas.SchemaError) as error:
+        except RowError as error:
             # A strategy or backend made a row that breaks the contract: its error is kept instead.
             transcript = failed(query, self._setup.facts, "contract", error)
             self._writer.append(transcript)
@@ -186,7 +185,7 @@ class GenerateWorker:
 
     def _check(self, transcript: Transcript) -> None:
         if int(transcript.query_id[:8], 16) < self._setup.check_share * 2**32:
-            schemas.check("transcript", transcript_to_dict(transcript), where=transcript.source_key)
+            check_transcript(transcript)
 
     def _die(self, error: BaseException) -> None:
         """A dead engine ends its process: Ray starts another actor and sends it the unfinished blocks again.

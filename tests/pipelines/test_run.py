@@ -169,6 +169,8 @@ class TestStops:
     def test_target_accepted(self, config: Make) -> None:
         manifest = run(config(target_accepted=50, scripted_latency_ms=20, engine_arg={"capacity": 4}))
         assert 50 <= manifest["counts"]["ok"] < 300
+        again = run(config(target_accepted=50, scripted_latency_ms=20, engine_arg={"capacity": 4}))
+        assert again["counts"] == manifest["counts"]  # the target was reached: nothing more is asked
         assert manifest["status"] == "complete"
 
     def test_another_run_holds_the_output(self, config: Make, tmp_path: Path) -> None:
