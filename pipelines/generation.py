@@ -48,12 +48,13 @@ class Stop:
             self.reason, self.exit_code, self.error = reason, code, error
 
 
-def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
+def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Event | None = None) -> Stop:
     """Run the rows of `job` that are not in `done` through the workers. Returns why it ended; raises nothing of Ray's.
 
     Rows that were in flight when it ends early are finished within `drain_s`, or asked again by the next run.
     """
     config, setup = job.config, job.setup(run_id)
+    lost = lost or threading.Event()
     high = config.pool[1]
     stop = Stop()
     cpus = cpus_of(setup.backend, workers=high, cores=cluster.cores())
@@ -65,7 +66,7 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally) -> Stop:
 
         handle = control.start()
         with _signals(stop):
-            _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config)
+            _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config, lost)
         stop.stats = _stats(handle)
         ray.kill(handle)
     return stop
@@ -117,7 +118,9 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4)
 
 
-def _follow(stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config: GenerateConfig) -> None:
+def _follow(
+    stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config: GenerateConfig, lost: threading.Event
+) -> None:
     """Read acknowledgements until the stream ends or its time is up; feed progress, breaker, target and drain."""
     import ray
 
@@ -129,6 +132,8 @@ def _follow(stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config
         while True:
             display.tick()
             now = time.monotonic()
+            if lost.is_set():
+                stop.because("lock lost", code=1)
             if now - last_look > LOOK_EVERY_S:
                 last_look = now
                 _look(handle, stop, tally, config)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config import CurateConfig, GenerateConfig
+from engine.errors import OutputError
 from engine.journal.index import Done, done
 from engine.journal.lock import RunLock, Skipped
 from engine.journal.run import RunState, open_run
@@ -36,13 +37,13 @@ def run_job(job: Job) -> tuple[Manifest, Stop]:
     """As `run`, but why it ended is returned beside the manifest."""
     store = Store(job.out)
     store.ensure()
-    with RunLock(store, if_running=job.config.if_running):  # type: ignore[arg-type]
+    with RunLock(store, if_running=job.config.if_running) as lock:  # type: ignore[arg-type]
         state = open_run(job.out, job.fingerprint, job.fields, _run_id, job.config.resume)  # type: ignore[arg-type]
         if is_complete(state.manifest, job):
             _say(f"complete already: {job.out}")
             return dict(state.manifest or {}), Stop()
         finished = done(job.out, retry_errors=job.config.retry_errors)
-        return _answer_and_seal(job, state, finished)
+        return _answer_and_seal(job, state, finished, lock)
 
 
 def is_complete(manifest: Any, job: Job) -> bool:
@@ -57,13 +58,15 @@ def is_complete(manifest: Any, job: Job) -> bool:
     return bool(manifest["counts"]["read"] >= job.plan.total)
 
 
-def _answer_and_seal(job: Job, state: RunState, finished: Done) -> tuple[Manifest, Stop]:
+def _answer_and_seal(job: Job, state: RunState, finished: Done, lock: RunLock) -> tuple[Manifest, Stop]:
     before = len(finished.keys)
     _say(
         f"run {state.run_id} · fingerprint {job.fingerprint[:8]} · {job.plan.total:,} rows, {before:,} done · {job.out}"
     )
     tally = Tally(job.plan.total, before)
-    stop = execute(job, state.run_id, finished, tally) if before < job.plan.total else Stop()
+    stop = execute(job, state.run_id, finished, tally, lock.lost) if before < job.plan.total else Stop()
+    if lock.lost.is_set():
+        raise OutputError(f"{job.out}: the run lock was taken away; nothing is sealed, the journal keeps what is done")
     _say("sealing")
     manifest = seal_in_process(job.out, run=_info(job, state, stop, tally), complete=_is_whole(stop))
     if not job.config.no_curate:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import GenerateConfig
-from engine.errors import BreakerError, OutputBusyError, UsageError
+from engine.errors import BreakerError, OutputBusyError, OutputError, UsageError
 from engine.journal.lock import RunLock
 from engine.journal.seal import read_manifest
 from engine.journal.store import Store
@@ -197,3 +197,19 @@ class TestConfig:
             if path.is_file():
                 assert b"hf_secret_value" not in path.read_bytes(), path
         assert json.loads((tmp_path / "out/manifest.json").read_text())["config"]["api_key_env"] == "MY_KEY"
+
+
+def test_a_run_whose_lock_is_taken_away_seals_nothing(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next holder owns the manifest; what this run finished stays in the journal for it."""
+    acquire = RunLock.acquire
+
+    def then_lose(lock: RunLock) -> None:
+        acquire(lock)
+        lock.lost.set()
+
+    monkeypatch.setattr(RunLock, "acquire", then_lose)
+    with pytest.raises(OutputError, match="lock was taken away"):
+        run(config(limit=20))
+    assert not (tmp_path / "out/manifest.json").exists()
