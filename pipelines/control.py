@@ -37,5 +37,21 @@ class Control:
 
 
 def start() -> Any:
-    """A handle to a fresh Control actor; it needs no CPU, and dies with the driver."""
-    return ray.remote(Control).options(num_cpus=0, max_concurrency=4).remote()
+    """A handle to a fresh Control actor; it needs no CPU, and dies with the driver.
+
+    It stands on the driver's node, so that the end of another node does not take it along. Killed by itself it starts
+    again, empty: the driver says its reason to stop at each look, and the workers their counters with each report.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_concurrency": 4, "max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(Control).options(**options, scheduling_strategy=here).remote()
+
+
+def ask(call: Any, otherwise: Any) -> Any:
+    """The actor's answer to a call already made, or `otherwise` where it is busy, restarting or gone."""
+    try:
+        return ray.get(call, timeout=5)
+    except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+        return otherwise

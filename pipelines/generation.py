@@ -122,8 +122,6 @@ def _follow(
     stream: Iterator[Any], handle: Any, stop: Stop, tally: Tally, config: GenerateConfig, lost: threading.Event
 ) -> None:
     """Read acknowledgements until the stream ends or its time is up; feed progress, breaker, target and drain."""
-    import ray
-
     blocks: queue.Queue[Any] = queue.Queue(maxsize=64)
     threading.Thread(target=_pump, args=(stream, blocks), name="stream", daemon=True).start()
     breaker = Breaker(config.max_error_rate)
@@ -146,14 +144,14 @@ def _follow(
             if block is None:
                 break
             if isinstance(block, BaseException):
-                _heed(ray.get(handle.state.remote()), stop, tally)
+                _heed(handle, stop, tally)
                 stop.because("crash", code=1, error=OutputError(f"the run broke off: {_cause(block)}"))
                 break
             _count(block, tally, breaker, stop, config)
         if breaker.at_end():
             stop.because("breaker", code=3, error=BreakerError(breaker.report()))
     # The last word of the workers: a fatal error may have ended the stream before it was looked at.
-    _heed(ray.get(handle.state.remote()), stop, tally)
+    _heed(handle, stop, tally)
 
 
 def _pump(stream: Iterator[Any], blocks: queue.Queue[Any]) -> None:
@@ -179,21 +177,20 @@ def _count(block: Any, tally: Tally, breaker: Breaker, stop: Stop, config: Gener
 
 def _look(handle: Any, stop: Stop, tally: Tally, config: GenerateConfig) -> None:
     """Tell the workers to stop once there is a reason, and hear theirs."""
-    import ray
-
+    if stop.reason is not None:
+        handle.stop.remote(stop.reason)
     if stop.reason is not None and stop.deadline is None:
         stop.deadline = time.monotonic() + config.drain_s
-        handle.stop.remote(stop.reason)
         if stop.reason.startswith("signal"):
             print(f"draining: rows in flight get up to {config.drain_s:g} s (again to stop at once)", file=sys.stderr)
-    try:
-        _heed(ray.get(handle.state.remote(), timeout=5), stop, tally)
-    except ray.exceptions.GetTimeoutError:
-        return  # a busy machine; the next look will tell
+    _heed(handle, stop, tally)
 
 
-def _heed(state: tuple[str | None, str | None, int], stop: Stop, tally: Tally) -> None:
-    reason, fatal, ready = state
+def _heed(handle: Any, stop: Stop, tally: Tally) -> None:
+    """What the workers said; nothing new where the actor is busy or restarting, and the next look will tell."""
+    from pipelines import control
+
+    reason, fatal, ready = control.ask(handle.state.remote(), (None, None, 0))
     if ready:
         tally.start_clock()
     if fatal is not None:
@@ -212,12 +209,9 @@ def _cause(error: BaseException) -> str:
 
 
 def _stats(handle: Any) -> dict[str, Any]:
-    import ray
+    from pipelines import control
 
-    try:
-        every: dict[str, dict[str, Any]] = ray.get(handle.all_stats.remote(), timeout=10)
-    except ray.exceptions.RayError:
-        return {}
+    every: dict[str, dict[str, Any]] = control.ask(handle.all_stats.remote(), {})
     total: dict[str, Any] = {}
     for counters in every.values():
         for name, value in counters.items():

@@ -85,8 +85,10 @@ class GenerateWorker:
             try:
                 self._control.stats.remote(self._id, asdict(self._backend.stats()))
                 stop = ray.get(self._control.state.remote(), timeout=30)[0]
-            except ray.exceptions.RayError:
+            except ray.exceptions.ActorDiedError:
                 stop = "no driver"
+            except ray.exceptions.RayError:
+                stop = None  # busy, or about to start again
             if stop is not None:
                 self._stopping.set()
             time.sleep(CONTROL_EVERY_S)

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 VARIABLE = "ECSO_ENGINE_TOKEN"
+QUIET_S, HARD_S = 1.0, 30.0
+"""How long nothing must have been found before the end is believed, and when the search is given up."""
 
 
 def watch(token: str, variable: str = VARIABLE, grace_s: float = 0.0) -> subprocess.Popen[bytes]:
@@ -54,11 +56,12 @@ def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE) -> list[int]
     while owned(token, variable) and time.monotonic() < deadline:
         time.sleep(0.05)
     killed: list[int] = []
-    for _ in range(50):  # a process that was starting another one may have got it started
-        left = owned(token, variable)
-        if not left:
-            break
-        for pid in left:
+    quiet_since, give_up = time.monotonic(), time.monotonic() + HARD_S
+    # One empty look is no proof: a process in the middle of an exec shows no environment, and one that was just killed
+    # may have got another one started.
+    while time.monotonic() < min(quiet_since + QUIET_S, give_up):
+        for pid in owned(token, variable):
+            quiet_since = time.monotonic()
             killed.append(pid)
             try:
                 os.kill(pid, signal.SIGKILL)

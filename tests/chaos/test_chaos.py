@@ -18,13 +18,15 @@ pytestmark = [pytest.mark.kill, pytest.mark.ray, pytest.mark.slow, pytest.mark.t
 KILLS = int(os.environ.get("ECSO_CHAOS_KILLS", "3"))
 IN_FLIGHT = 8
 WORKERS = 2
+CONTROL = "ray::Control"
+"""The actor that tells all others when to stop; its end stops nothing."""
 ARGUMENTS = ["--backend", "scripted", "--scripted-latency-ms", "150", "--engine-arg", f"capacity={IN_FLIGHT}"]
 
 
 def test_chaos(tmp_path: Path) -> None:
     out, dice = tmp_path / "out", random.Random(20261121)
     arguments = [*ARGUMENTS, "--workers", str(WORKERS)]
-    victims = [None if dice.random() < 0.5 else WORKER for _ in range(KILLS)]
+    victims = [None if dice.random() < 0.5 else dice.choice([WORKER, WORKER, CONTROL]) for _ in range(KILLS)]
     command, live, kills = Command(arguments, out).start(), 0, 0
     for victim in victims:
         before = count(out)
