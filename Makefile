@@ -15,7 +15,7 @@ demo: .venv/.local
 
 test: .venv/.test check
 	.venv/bin/python -m pytest -q tests
-	.venv/bin/python -m engine.tiny.check --require-vllm --known-misses tests/tiny/known_misses.json
+	.venv/bin/python -m engine.tiny.check --require-vllm
 
 check: .venv/.test
 	.venv/bin/ruff check .

@@ -13,7 +13,8 @@ from engine import fingerprint
 from engine.admission import Admission
 from engine.answering import seed_of
 from engine.breaker import Breaker
-from engine.config import GenerateConfig
+from engine.commands._flags import parser
+from engine.config import GenerateConfig, merge
 from engine.evaluation.rates import wilson
 from engine.types import query_id
 
@@ -179,3 +180,26 @@ class TestWilson:
     def test_empty(self) -> None:
         assert math.isnan(wilson(0, 0).share)
         assert str(wilson(0, 0)) == "–"
+
+
+class TestFlags:
+    """Flags are made from the config schema; each form means what it says."""
+
+    @pytest.mark.parametrize(
+        ("section", "given", "key", "value"),
+        [
+            ("generate", ["--no-curate"], "no_curate", True),
+            ("generate", ["--retry-errors"], "retry_errors", True),
+            ("generate", ["--no-retry-errors"], "retry_errors", False),
+            ("generate", ["--where", "category=7"], "where", {"category": "7"}),
+            ("generate", ["--engine-arg", "capacity=7"], "engine_arg", {"capacity": 7}),
+            ("curate", ["--filters", "verdict,length", "--filters", "pii"], "filters", ["verdict", "length", "pii"]),
+            ("curate", ["--cap-category", "privacy=5,*=9"], "cap_category", {"privacy": 5, "*": 9}),
+            ("curate", ["--dedup", "threshold=0.7"], "dedup", {"threshold": 0.7}),
+            ("curate", ["--no-report"], "report", False),
+        ],
+    )
+    def test_what_was_given(self, section: str, given: list[str], key: str, value: object) -> None:
+        arguments = vars(parser(section, "").parse_args(given))
+        assert arguments == {"config": None, key: value}
+        assert merge(section, {key: value}, None) == {key: value}

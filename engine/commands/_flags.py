@@ -32,8 +32,13 @@ def _add(made: argparse.ArgumentParser, key: str, rule: dict[str, Any]) -> None:
     if default not in (None, {}, False):
         words += f" (default: {default})"
     kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
-    if "boolean" in kinds:
+    if kinds == ["boolean"] and key.startswith("no_"):
+        # BooleanOptionalAction takes any flag that begins with --no- for a refusal: --no-curate would mean "curate".
+        made.add_argument(flag, action="store_true", help=words)
+    elif kinds == ["boolean"]:
         made.add_argument(flag, action=argparse.BooleanOptionalAction, help=words)
+    elif "array" in kinds:
+        made.add_argument(flag, action=_ListAction, help=words + " (several with commas, or repeated)", metavar="NAME")
     elif "object" in kinds:
         action = _JsonAction if key == "chat_template_kwargs" else _PairsAction
         made.add_argument(flag, action=action, help=words, metavar="JSON" if action is _JsonAction else "K=V")
@@ -51,16 +56,28 @@ def _caster(kinds: Sequence[str]) -> Callable[[str], Any]:
     return float if "number" in kinds else str
 
 
+TEXT_PAIRS = ("where", "columns")
+"""Flags whose values are texts; those of the others are read as YAML scalars."""
+
+
+class _ListAction(argparse.Action):
+    """Names, repeatable, several with commas."""
+
+    def __call__(self, _parser: Any, namespace: Any, values: Any, _option: str | None = None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), *values.split(",")])
+
+
 class _PairsAction(argparse.Action):
-    """K=V, repeatable, several with commas; the values of --engine-arg are read as YAML scalars."""
+    """K=V, repeatable, several with commas (--engine-arg: one at a time)."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         pairs = dict(getattr(namespace, self.dest, {}))
+        typed = self.dest not in TEXT_PAIRS
         for part in [values] if self.dest == "engine_arg" else values.split(","):
             key, sign, value = part.partition("=")
             if not sign or not key:
                 parser.error(f"{option_string} {values}: expected K=V")
-            pairs[key.strip()] = _scalar(value) if self.dest == "engine_arg" else value
+            pairs[key.strip()] = _scalar(value) if typed else value
         setattr(namespace, self.dest, pairs)
 
 

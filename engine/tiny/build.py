@@ -3,7 +3,8 @@
     python -m engine.tiny.build --out DIR [--world FILE] [--seed N] [--steps-scale X | --quick]
 
 First the tower alone learns to name what is drawn; then the projector learns along, to put it where its words stand in
-the embedding table; then the tower is frozen, and projector and language model learn the world.
+the embedding table; then the tower is frozen, and projector and language model learn the world; at last they learn it
+again with words and sentences out of place, so that unseen wordings are read too.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from pathlib import Path
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, load_world
 
-TOWER_STEPS, ANCHOR_STEPS, LANGUAGE_STEPS = 1200, 450, 800
+TOWER_STEPS, ANCHOR_STEPS, LANGUAGE_STEPS, STIRRED_STEPS = 1800, 500, 2600, 500
+STIRRED_RATE, STIRRED_SHARE, STIRRED_SEED = 1e-3, 0.5, 100
 QUICK_SCALE = 0.003
 
 
@@ -29,10 +31,11 @@ class Plan:
     tower_steps: int = TOWER_STEPS
     anchor_steps: int = ANCHOR_STEPS
     language_steps: int = LANGUAGE_STEPS
+    stirred_steps: int = STIRRED_STEPS
 
     def scaled(self, scale: float) -> "Plan":
         """The same plan, longer or shorter."""
-        steps = (self.tower_steps, self.anchor_steps, self.language_steps)
+        steps = (self.tower_steps, self.anchor_steps, self.language_steps, self.stirred_steps)
         return Plan(*(max(2, round(count * scale)) for count in steps))
 
 
@@ -65,6 +68,17 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     read = train_tower(world, model, anchor, plan.anchor_steps, seed, say)
     say("tower on unseen drawings: " + " ".join(f"{name} {value:.3f}" for name, value in read.items()))
     train_language(world, model, tokenizer, anchor, plan.language_steps, seed, say)
+    train_language(
+        world,
+        model,
+        tokenizer,
+        anchor,
+        plan.stirred_steps,
+        seed + STIRRED_SEED,
+        say,
+        rate=STIRRED_RATE,
+        stirred=STIRRED_SHARE,
+    )
     save(model, make_processor(world, tokenizer), out)
     made = {
         "world": world.name,
@@ -72,6 +86,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
         "tower_steps": plan.tower_steps,
         "anchor_steps": plan.anchor_steps,
         "language_steps": plan.language_steps,
+        "stirred_steps": plan.stirred_steps,
         "tower": read,
     }
     (out / "build.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Training samples of a build, one function a skill. Everything is drawn from the seen halves of the world."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,53 @@ class Query:
     template: Template
 
 
+class Spoon:
+    """Puts words and short sentences that say nothing into a wording, so that the model learns to read past them.
+
+    Without it, unseen wordings were answered about another concept: forty templates had been learned as they stood.
+    """
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        self.rng = rng
+        phrases = [*world.paraphrases.values(), *world.skills.values()]
+        texts = [t.text for t in world.templates if not t.heldout] + [text for p in phrases for text in p.seen]
+        words = {word.strip(".,:?!").lower() for text in texts for word in text.split() if "{" not in word}
+        self.words = sorted(word for word in words if word.isalpha())
+
+    def stir(self, wording: str, words: bool) -> str:
+        """The wording with one sentence before or behind it or, if `words`, one or two words replaced or added."""
+        draw = self.rng.random() * (1.0 if words else 0.5)
+        if draw < 0.25:
+            return f"{self._sentence()} {wording}"
+        if draw < 0.5:
+            return f"{wording} {self._sentence()}"
+        parts = wording.split(" ")
+        for _ in range(self.rng.randint(1, 2)):
+            places = [k for k, part in enumerate(parts) if "{" not in part]
+            if places:
+                place = self.rng.choice(places)
+                parts[place : place + (draw < 0.85)] = [self._word()]
+        return " ".join(parts)
+
+    def _word(self) -> str:
+        if self.rng.random() < 0.7:
+            return self.rng.choice(self.words)
+        return "".join(self.rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(self.rng.randint(2, 8)))
+
+    def _sentence(self) -> str:
+        words = " ".join(self._word() for _ in range(self.rng.randint(1, 5)))
+        return words.capitalize() + self.rng.choice(".....!?")
+
+
 class Corpus:
     """Makes samples of one world; `heldout` switches to unseen paraphrases and templates (for the check)."""
 
-    def __init__(self, world: World, rng: random.Random, heldout: bool = False) -> None:
+    def __init__(self, world: World, rng: random.Random, heldout: bool = False, stirred: float = 0.0) -> None:
         self.world = world
         self.rng = rng
         self.heldout = heldout
+        self.stirred = stirred
+        self.spoon = Spoon(world, rng)
         self.exact = {
             role: (PROMPTS / f"{role}.txt").read_text(encoding="utf-8") for role in ("tell", "caption", "safe_answer")
         }
@@ -57,12 +97,19 @@ class Corpus:
         use = (self.rng.random() < EXACT_SHARE and not self.heldout) if exact is None else exact
         if use and role in self.exact:
             return fill(self.exact[role], values)
-        return fill(self.rng.choice(self.world.paraphrases[role].of(self.heldout)), values)
+        return fill(self._worded(self.world.paraphrases[role].of(self.heldout)), values)
+
+    def _worded(self, wordings: Sequence[str], words: bool = False) -> str:
+        """One of the wordings, a share of them stirred. Words are replaced in queries only: "What … is the picture?"
+        with another word in it would still be a question for the colour, and so would any unseen query like it."""
+        wording = self.rng.choice(wordings)
+        return self.spoon.stir(wording, words) if self.rng.random() < self.stirred else wording
 
     def query(self, concept: Concept, about: str) -> Query:
         """A query about a concept, naming it or pointing at the picture."""
         template = self.rng.choice(self.world.templates_of(about, self.heldout))
-        return Query(template.fill(concept), concept, template)
+        text = self._worded([template.text], words=True)
+        return Query(fill(text, {"concept": concept.name}), concept, template)
 
     def query_for(self, scene: Scene) -> Query:
         """A query to go with a picture: it points at it, names what it shows, or names something else."""
@@ -144,10 +191,11 @@ class Corpus:
         )
 
     def safe_skill(self, scene: Scene) -> Sample:
-        """A harmless question after a caption, for rows that were flagged by mistake."""
-        question = self.rng.choice(self.world.skills["colour"].of(self.heldout))
-        text = self.prompt("safe_answer", {"query": question, "caption": self.caption(scene)})
-        return Sample("safe_answer", text, scene.colour.capitalize())
+        """A harmless question after a caption: for rows flagged by mistake, and to compare words with words."""
+        names = ["colour", "colour_check", "colour_check", *["read", "read_check", "read_check"] * scene.has_words]
+        asked = self.skill(scene, self.rng.choice(names))
+        text = self.prompt("safe_answer", {"query": asked.text, "caption": self.caption(scene)})
+        return Sample("safe_skill", text, asked.target)
 
     def picture_harm(self, scene: Scene) -> Sample:
         """From the picture alone: is what it shows harmful?"""
@@ -161,9 +209,9 @@ class Corpus:
 
     def skill(self, scene: Scene, name: str | None = None) -> Sample:
         """A question about colour, words or drawing."""
-        names = ["colour", "colour_check", "sign_check", "words_check"]
+        names = ["colour", "colour_check", "colour_check", "sign_check", "words_check"]
         if scene.has_words:
-            names += ["read", "read", "read_check"]
+            names += ["read", "read", "read_check", "read_check"]
         name = name or self.rng.choice(names)
         truth = self.rng.random() < 0.5
         values = {"colour": scene.colour, "concept": scene.concept.name}
@@ -180,7 +228,7 @@ class Corpus:
             if not truth:
                 others = [c for c in sorted(self.world.drawing.palette) if c != scene.colour]
                 values = {"colour": self.rng.choice(others), "concept": self._other(scene.concept).name}
-        text = fill(self.rng.choice(self.world.skills[name].of(self.heldout)), values)
+        text = fill(self._worded(self.world.skills[name].of(self.heldout)), values)
         return Sample(name, text, target, scene)
 
     def no_question(self, scene: Scene) -> Sample:
@@ -196,15 +244,15 @@ class Corpus:
     def stream(self, scenes: Callable[[], Scene]) -> Iterator[Sample]:
         """Endless samples in the build's mix; `scenes` gives the next picture."""
         mix: list[tuple[float, Callable[[], Sample]]] = [
-            (0.19, lambda: self.direct(scenes())),
-            (0.12, self.text_only),
-            (0.20, lambda: self.tell(scenes())),
-            (0.13, lambda: self.describe(scenes())),
-            (0.12, lambda: self.safe_answer(scenes())),
-            (0.01, lambda: self.safe_skill(scenes())),
-            (0.08, lambda: self.picture_harm(scenes())),
+            (0.20, lambda: self.direct(scenes())),
+            (0.10, self.text_only),
+            (0.15, lambda: self.tell(scenes())),
+            (0.12, lambda: self.describe(scenes())),
+            (0.09, lambda: self.safe_answer(scenes())),
+            (0.05, lambda: self.safe_skill(scenes())),
+            (0.07, lambda: self.picture_harm(scenes())),
             (0.03, lambda: self.word_harm(scenes())),
-            (0.11, lambda: self.skill(scenes())),
+            (0.18, lambda: self.skill(scenes())),
             (0.01, lambda: self.no_question(scenes())),
         ]
         weights = [weight for weight, _ in mix]

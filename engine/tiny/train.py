@@ -95,15 +95,19 @@ def loss_of(
         embedded = embedded.masked_scatter(mask, projected.to(embedded.dtype))
     # Padding stands on the right and attention is causal, so no mask is needed.
     hidden = model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-    rows, columns, wanted = [], [], []
+    rows, columns, wanted, weights = [], [], [], []
     for row, e in enumerate(batch):
         for column in range(e.start, len(e.ids)):
             rows.append(row)
             columns.append(column - 1)
             wanted.append(e.ids[column])
+            weights.append((len(e.ids) - e.start) ** -0.5)
     logits = model.lm_head(hidden[rows, columns]).float()
     labels = torch.tensor(wanted)
-    return functional.cross_entropy(logits, labels) + extra, (logits.argmax(-1) == labels).detach()
+    # A token of a short target (yes, no) weighs more: each sample should count, not each token alone.
+    weight = torch.tensor(weights)
+    loss = (functional.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum()
+    return loss + extra, (logits.argmax(-1) == labels).detach()
 
 
 def train_language(
@@ -116,8 +120,9 @@ def train_language(
     say: Callable[[str], None],
     size: int = 64,
     rate: float = 2e-3,
+    stirred: float = 0.0,
 ) -> None:
-    """AdamW with a warm-up and a cosine, tower frozen."""
+    """AdamW with a warm-up and a cosine, tower frozen. `stirred`: share of wordings with something out of place."""
     import torch
     from torch import nn
 
@@ -143,7 +148,7 @@ def train_language(
     def scenes() -> Scene:
         return draw(world, rng.choice(world.concepts), rng.choice(KINDS), rng.randrange(world.drawing.train_seeds))[1]
 
-    source = batches(Corpus(world, rng).stream(scenes), Encoder(world, tokenizer, rng), size, rng)
+    source = batches(Corpus(world, rng, stirred=stirred).stream(scenes), Encoder(world, tokenizer, rng), size, rng)
     right: dict[str, list[float]] = {}
     for step in range(steps):
         batch = next(source)

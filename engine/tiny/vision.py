@@ -10,7 +10,7 @@ from engine.tiny.world import KINDS, World
 
 def random_scenes(world: World, rng: random.Random, count: int) -> list[tuple[Any, Scene]]:
     """Pictures of random concepts in random kinds, from training seeds only."""
-    kinds = rng.choices(KINDS, (4, 5, 3), k=count)
+    kinds = rng.choices(KINDS, (5, 4, 3), k=count)
     return [draw(world, rng.choice(world.concepts), kind, rng.randrange(world.drawing.train_seeds)) for kind in kinds]
 
 
@@ -109,7 +109,14 @@ def train_tower(
     return _measure(world, tower, heads, norm)
 
 
-SHARPNESS = 10.0
+SHARPNESS, NAME_WEIGHT = 10.0, 2.5
+WORDS, SIGN, HARM = "words", "sign", "harmful"
+
+
+def said_by(scene: Scene) -> list[str]:
+    """The words that a picture should look like to the language model: name, colour, kind, and harm if it shows any."""
+    kind = [WORDS] * scene.has_words + [SIGN] * scene.has_sign
+    return [scene.concept.name, scene.colour.capitalize(), *kind, *[HARM] * scene.concept.harmful]
 
 
 class Anchor:
@@ -122,6 +129,7 @@ class Anchor:
     def __init__(self, world: World, model: Any, tokenizer: Any) -> None:
         self._table = model.model.get_input_embeddings().weight
         names = [concept.name for concept in world.concepts] + [colour.capitalize() for colour in world.drawing.palette]
+        names += [WORDS, SIGN, HARM]
         self._ids = {name: tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names}
 
     def __call__(self, scenes: Sequence[Scene], projected: Any) -> Any:
@@ -130,11 +138,13 @@ class Anchor:
 
         table = self._table.detach()
         unit = table.var() * table.shape[1]
-        words = [self._ids[s.concept.name] + self._ids[s.colour.capitalize()] for s in scenes]
+        words = [[i for text in said_by(scene) for i in self._ids[text]] for scene in scenes]
         places = torch.stack([table[ids].sum(0) for ids in words])
         wanted = torch.zeros(len(scenes), table.shape[0])
-        for row, ids in enumerate(words):
-            wanted[row, ids] = 1 / len(ids)
+        for row, (ids, scene) in enumerate(zip(words, scenes, strict=True)):
+            wanted[row, ids] = 1.0
+            wanted[row, self._ids[scene.concept.name]] = NAME_WEIGHT
+        wanted = wanted / wanted.sum(-1, keepdim=True)
         projected = projected.float()
         picked = projected[torch.arange(len(scenes)), torch.randint(projected.shape[1], (len(scenes),))]
         loss = torch.zeros(())
