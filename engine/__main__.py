@@ -10,7 +10,11 @@ from typing import cast
 
 COMMANDS = {
     "generate": "pictures and queries in, safe answers and a data set out",
+    "annotate": "judges on a sealed run: second verdicts, refusals, embeddings",
     "curate": "from transcripts to data sets, without a model",
+    "leakage": "hashes of a benchmark, for the leakage gate of curate",
+    "export": "a data set in the layout that a trainer reads",
+    "report": "one page about a curated data set, safe to open and to send on",
 }
 """Command -> one line of help. A command is engine/commands/<name>.py with `main(argv) -> int`."""
 

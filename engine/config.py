@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,23 @@ class GenerateConfig:
 
 @dataclass(frozen=True, slots=True)
 class CurateConfig:
-    """`engine.curate`: field for field `schemas/config.json#curate`."""
+    """`engine.curate`: field for field `schemas/config.json#curate`, where each is described."""
 
     out: str | None = None
     allow_partial: bool = False
+    filters: Sequence[str | Mapping[str, Mapping[str, Any]]] | None = None
+    annotations: Sequence[str] = ()
+    dedup: Mapping[str, Any] | bool = field(default_factory=dict)
+    leakage: str = "drop"
+    leakage_index: Sequence[str] = ()
+    max_share: float = 0.1
+    least_rows: int = 50
+    cap_category: Mapping[str, int] = field(default_factory=dict)
+    cap_source: Mapping[str, int] = field(default_factory=dict)
+    safe_to_unsafe: float | None = None
+    counterfactuals: str | None = None
+    workers: int = 2
+    report: bool = True
 
 
 def read_section(path: str, section: str) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def _answer_and_seal(job: Job, state: RunState, finished: Done, lock: RunLock) -
     _say("sealing")
     manifest = seal_in_process(job.out, run=_info(job, state, stop, tally), complete=_is_whole(stop))
     if not job.config.no_curate:
-        from engine.curation.curate import curate
+        from pipelines import curation
 
-        curate(job.out, CurateConfig(allow_partial=True))
+        curation.run(job.out, CurateConfig(allow_partial=True))
     return manifest, stop
 
 
@@ -140,7 +140,7 @@ def show(out: str, manifest: Manifest, config: GenerateConfig) -> None:
     """The table of harmless rates and where the data set is."""
     from rich.console import Console
 
-    from engine.curation.curate import transcripts
+    from engine.curation.reading import transcripts
     from engine.evaluation.harmless import COLUMNS, harmless_table, to_rich
 
     console = Console()

@@ -1,194 +1,159 @@
-"""Sealed transcripts in, data sets out: a pure function of the transcripts and a config.
+"""Sealed transcripts in, data sets out: a pure function of the transcripts (and annotations) and a config.
 
-Kept + rejected = read, asserted. Pictures are read again from the run's own `pictures/`, row group by row group.
+Two passes over the transcripts. The first puts every row through the filters; what they drop is written at once. Then
+duplicates, leakage and caps work on `Ledger`, which holds numbers and no texts. The second pass writes what is left.
+Kept + rejected = read, asserted.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
-from collections.abc import Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import schemas
 from engine.config import CurateConfig
-from engine.curation import records
+from engine.curation import balance
+from engine.curation.funnel import funnel
+from engine.curation.gates import Gates, find_duplicates, find_leaks
+from engine.curation.ledger import Ledger
+from engine.curation.options import Options, options_of
+from engine.curation.reading import Pictures, Run, open_runs
+from engine.curation.selection import Selected, select
+from engine.curation.writing import Written, cue_sections, kept_rows, write_rows
 from engine.errors import OutputError, UsageError
-from engine.journal.manifest import read_manifest
 from engine.journal.store import Store
 from engine.parquet import TableWriter
 from engine.version import SCHEMA_VERSION, version
 
-BATCH = 256
 TABLES = ("sft", "preference", "rejected")
 
 
-def curate(run: str, config: CurateConfig) -> dict[str, Any]:
-    """Curate one sealed run into its own folder (or `config.out`). Returns `curation.json`'s document.
+def curate(urls: str | Sequence[str], config: CurateConfig, gates: Gates | None = None) -> dict[str, Any]:
+    """Curate one sealed run into its own folder (or `config.out`), or several into `config.out`; `curation.json`.
 
-    Raises UsageError where the run is not sealed, or partial without `allow_partial`; OutputError where counts differ.
+    Without `gates` (they bring Ray) near duplicates and leakage are left out, and the document says so.
+    Raises UsageError for runs and configs that cannot be used; OutputError where a write fails or counts differ.
     """
-    manifest = _manifest(run, config)
-    source, target = Store(run), Store(config.out or run)
-    before = [name for table in TABLES for name in target.list(table)]
-    stamp = sha256(json.dumps([manifest["run_id"], manifest["files"], asdict(config)]).encode()).hexdigest()[:8]
-    pictures = Pictures(source, [file["path"] for file in manifest["files"] if file["path"].startswith("pictures/")])
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    writers = {table: TableWriter(target, table, table, name_prefix=f"{table}-{stamp}-") for table in TABLES}
-    for batch in transcripts(source, manifest):
-        images = pictures.images({sha for row in batch for sha in row["picture_sha256"]})
-        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-        for transcript in batch:
-            _sort(transcript, images, rows, counts, reasons)
-        for table, writer in writers.items():
-            writer.write(rows[table])
-    files = [shard.entry() for writer in writers.values() for shard in writer.close()]
-    document = _document(manifest, source, config, counts, reasons, files)
-    target.write("curation.json", json.dumps(document, indent=1).encode())
-    kept = {file["path"] for file in files}
-    for name in before:
-        if name not in kept:
-            target.remove(name)
-    return document
-
-
-def _manifest(run: str, config: CurateConfig) -> dict[str, Any]:
-    manifest = read_manifest(run)
-    if manifest is None:
-        raise UsageError(f"{run}: no manifest.json there: not a sealed run (generate seals at its end)")
-    if manifest["status"] == "partial" and not config.allow_partial:
-        raise UsageError(f"{run}: the run is partial; finish it with generate, or pass --allow-partial")
-    return manifest
-
-
-def transcripts(
-    source: Store, manifest: dict[str, Any], columns: list[str] | None = None
-) -> Iterator[list[dict[str, Any]]]:
-    """The sealed transcripts (of some columns), batch by batch, in source order."""
-    for file in manifest["files"]:
-        if file["path"].startswith("transcripts/"):
-            with open_table(source, file["path"]) as table:
-                for group in range(table.num_row_groups):
-                    groups = table.iter_batches(BATCH, row_groups=[group], columns=columns, use_threads=False)
-                    for batch in groups:
-                        yield batch.to_pylist()
-
-
-def _sort(
-    transcript: dict[str, Any],
-    images: dict[str, dict[str, Any]],
-    rows: dict[str, list[dict[str, Any]]],
-    counts: Counter[str],
-    reasons: Counter[str],
-) -> None:
-    """One transcript to sft (and preference) or rejected; its duplicates always to rejected."""
-    counts["read"] += 1 + len(transcript["duplicate_keys"])
-    counts["transcripts"] += 1
-    for key in transcript["duplicate_keys"]:
-        evidence = f"same pictures and text as {transcript['source_key']}"
-        rows["rejected"].append(records.rejected(transcript, "duplicate_query", evidence, source_key=key))
-        reasons["duplicate_query"] += 1
-    found = records.reject_reason(transcript)
-    if found is not None:
-        rows["rejected"].append(records.rejected(transcript, *found))
-        reasons[found[0]] += 1
-        return
-    shown = [images[sha] for sha in transcript["picture_sha256"]]
-    rows["sft"].append(records.sft(transcript, shown))
-    counts["sft"] += 1
-    pair = records.preference(transcript, shown)
-    if pair is not None:
-        rows["preference"].append(pair)
-        counts["preference"] += 1
-
-
-def _document(
-    manifest: dict[str, Any],
-    source: Store,
-    config: CurateConfig,
-    counts: Counter[str],
-    reasons: Counter[str],
-    files: list[dict[str, Any]],
-) -> dict[str, Any]:
-    rejected = sum(reasons.values())
-    if counts["sft"] + rejected != counts["read"] or counts["read"] != manifest["counts"]["read"]:
-        raise OutputError(
-            f"curation does not add up: {counts['sft']} kept + {rejected} rejected, {counts['read']} read, "
-            f"the manifest says {manifest['counts']['read']}"
-        )
-    sealed = {
-        "run_id": manifest["run_id"],
-        "manifest_sha256": sha256(source.read("manifest.json")).hexdigest(),
-        "status": manifest["status"],
-    }
-    document = {
-        "kind": "curate",
-        "schema_version": SCHEMA_VERSION,
-        "engine_version": version(),
-        "runs": [sealed],
-        "config": asdict(config),
-        "counts": {name: counts[name] for name in ("read", "transcripts", "sft", "preference")}
-        | {"rejected": rejected},
-        "reasons": dict(reasons.most_common()),
-        "files": files,
-    }
-    schemas.check("curation", document, where="curation.json")
-    return document
+    urls = [urls] if isinstance(urls, str) else list(urls)
+    if len(urls) > 1 and not config.out:
+        raise UsageError(f"{len(urls)} runs and no --out: several runs need a folder of their own")
+    options = options_of(config)
+    runs = open_runs(urls, allow_partial=config.allow_partial)
+    target = Store(config.out or urls[0])
+    target.ensure()
+    with _work() as work:
+        return _Curation(runs, target, config, options, work).run(gates)
 
 
 @contextmanager
-def open_table(store: Store, path: str) -> Iterator[Any]:
-    """A ParquetFile of the output folder, local or not."""
-    import pyarrow.parquet as pq
-
-    with store.open(path) as file:
-        yield pq.ParquetFile(file)
+def _work() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ecso-curate-") as folder:
+        yield Path(folder)
 
 
-class Pictures:
-    """Pictures of a run by sha256, read row group by row group, a few of them kept.
+class _Curation:
+    """One curation, step by step."""
 
-    Transcripts stand in source order and pictures in the order they are first referred to, so a batch of transcripts
-    needs one or two row groups.
-    """
+    def __init__(self, runs: list[Run], target: Store, config: CurateConfig, options: Options, work: Path) -> None:
+        self.runs, self.target, self.config, self.options, self.work = runs, target, config, options, work
+        self.before = [name for table in TABLES for name in target.list(table)]
+        identity = [[run.run_id, run.manifest["files"]] for run in runs]
+        stamp = sha256(json.dumps([identity, asdict(config)]).encode()).hexdigest()[:8]
+        self.writers = {table: TableWriter(target, table, table, name_prefix=f"{table}-{stamp}-") for table in TABLES}
 
-    KEPT_GROUPS = 3
+    def run(self, gates: Gates | None) -> dict[str, Any]:
+        chosen = select(self.runs, self.options, self.writers["rejected"], self.work)
+        ledger = chosen.ledger
+        duplicates = find_duplicates(gates, chosen, self.runs, self.options, self.work)
+        leaks = find_leaks(gates, chosen, self.runs, self.options, self.work)
+        candidates = ledger.kept()
+        balance.response_cap(ledger, self.config.max_share, self.config.least_rows)
+        balance.cap(ledger, "category", self.config.cap_category)
+        balance.cap(ledger, "source", self.config.cap_source)
+        balance.safe_to_unsafe(ledger, self.config.safe_to_unsafe)
+        evidence = {**duplicates.evidence, **leaks.evidence}
+        written = write_rows(self.runs, ledger, self.writers, evidence, leaks.marks, candidates)
+        files = [shard.entry() for writer in self.writers.values() for shard in writer.close()]
+        sections = {
+            "duplicates": duplicates.section(ledger),
+            "leakage": leaks.section(ledger),
+            "diversity": written.diversity,
+            **cue_sections(written.cues),
+        }
+        if self.config.counterfactuals:
+            sections["counterfactuals"] = self._counterfactuals(ledger, written)
+        document = self._document(chosen, written.counts, sections, files)
+        self.target.write("curation.json", json.dumps(document, indent=1).encode())
+        kept = {file["path"] for file in files}
+        for name in self.before:
+            if name not in kept:
+                self.target.remove(name)
+        return document
 
-    def __init__(self, store: Store, files: list[str]) -> None:
-        self._store = store
-        self._where: dict[bytes, tuple[str, int, int]] = {}
-        self._groups: OrderedDict[tuple[str, int], Any] = OrderedDict()
-        for name in files:
-            with open_table(store, name) as table:
-                for group in range(table.num_row_groups):
-                    column = table.read_row_group(group, columns=["picture_sha256"]).column(0)
-                    for row, sha in enumerate(column.to_pylist()):
-                        self._where[bytes.fromhex(sha)] = (name, group, row)
+    def _counterfactuals(self, ledger: Ledger, written: Written) -> dict[str, Any]:
+        """Queries with swapped openers, from the kept rows. Where nothing was refused, the labels say what is cut."""
+        from engine.curation.counterfactuals import write_counterfactuals
 
-    def images(self, wanted: set[str]) -> dict[str, dict[str, Any]]:
-        """sha256 -> {bytes, path}, as the Image feature stores it. OutputError for a picture that the run lacks."""
-        found: dict[str, dict[str, Any]] = {}
-        places = {sha: self._place(sha) for sha in wanted}
-        for sha, (name, group, row) in sorted(places.items(), key=lambda item: item[1]):
-            found[sha] = self._group(name, group).column("image")[row].as_py()
-        return found
+        cues = written.cues if written.cues.top else written.label_cues
+        every = [Pictures(run.store, [file["path"] for file in run.files("pictures")]) for run in self.runs]
 
-    def _place(self, sha: str) -> tuple[str, int, int]:
-        place = self._where.get(bytes.fromhex(sha))
-        if place is None:
-            raise OutputError(f"picture {sha} is referred to by a transcript and stands in no pictures/ file")
-        return place
+        def image(sha: str) -> dict[str, Any]:
+            holder = next((pictures for pictures in every if sha in pictures), every[0])
+            return holder.images({sha})[sha]
 
-    def _group(self, name: str, group: int) -> Any:
-        key = (name, group)
-        if key not in self._groups:
-            with open_table(self._store, name) as table:
-                self._groups[key] = table.read_row_group(group)
-            while len(self._groups) > self.KEPT_GROUPS:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(key)
-        return self._groups[key]
+        rows = (row for row, _ in kept_rows(self.runs, ledger))
+        counts = write_counterfactuals(rows, image, str(self.config.counterfactuals), cues.top, cues.base)
+        return {
+            "file": str(self.config.counterfactuals),
+            "by": "refusals" if written.cues.top else "labels",
+            **counts.as_dict(),
+        }
+
+    def _document(
+        self, chosen: Selected, written: Counter[str], sections: dict[str, Any], files: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        read = len(chosen.ledger) + chosen.duplicates.total
+        rejected = chosen.rejected + written["rejected"]
+        expected = sum(run.manifest["counts"]["read"] for run in self.runs)
+        if written["sft"] + rejected != read or read != expected:
+            raise OutputError(
+                f"curation does not add up: {written['sft']} kept + {rejected} rejected, {read} read, "
+                f"the manifests say {expected}"
+            )
+        steps = funnel(chosen.ledger, self.options.steps, chosen.duplicates)
+        reasons: Counter[str] = Counter()
+        for step in steps:
+            reasons.update(step["reasons"])
+        document = {
+            "kind": "curate",
+            "schema_version": SCHEMA_VERSION,
+            "engine_version": version(),
+            "runs": [_sealed(run) for run in self.runs],
+            "config": asdict(self.config),
+            "counts": {
+                "read": read,
+                "transcripts": len(chosen.ledger),
+                "sft": written["sft"],
+                "preference": written["preference"],
+                "rejected": rejected,
+            },
+            "reasons": dict(reasons.most_common()),
+            "funnel": steps,
+            **sections,
+            "files": files,
+        }
+        # Tuples of the config become lists, as they will be read.
+        document = dict(json.loads(json.dumps(document)))
+        schemas.check("curation", document, where="curation.json")
+        return document
+
+
+def _sealed(run: Run) -> dict[str, Any]:
+    return {"run_id": run.run_id, "manifest_sha256": run.manifest_sha256, "status": run.manifest["status"]}

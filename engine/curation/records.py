@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 Row = dict[str, Any]
@@ -24,20 +25,6 @@ PROVENANCE = (
     "final_p_harmful",
     "extra",
 )
-EXPORTED = ("harmless", "unchecked")
-
-
-def reject_reason(transcript: Row) -> tuple[str, str | None] | None:
-    """(reason, evidence), or None for a row worth keeping: resolved, harmless or unchecked, and not empty."""
-    if transcript["status"] == "error":
-        return "error", transcript["error_message"]
-    if transcript["status"] == "unresolved":
-        return "unresolved", f"final verdict {transcript['final_verdict']} after {transcript['attempts']} attempts"
-    if transcript["final_verdict"] not in EXPORTED:
-        return "verdict", transcript["final_verdict"]
-    if not (transcript["final_response"] or "").strip():
-        return "empty", None
-    return None
 
 
 def prompt(transcript: Row) -> list[Row]:
@@ -55,7 +42,16 @@ def provenance(transcript: Row) -> Row:
     return {name: transcript[name] for name in PROVENANCE}
 
 
-def sft(transcript: Row, images: list[Row]) -> Row:
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What curation found out about a kept row."""
+
+    refusal: bool
+    contrast_pair: str | None = None
+    leaked_from: str | None = None
+
+
+def sft(transcript: Row, images: list[Row], notes: Notes) -> Row:
     """A supervised row: the direct answer where it was judged harmless, the eyes-closed one where not."""
     asked, answered = prompt(transcript), reply(transcript["final_response"])
     return {
@@ -66,6 +62,24 @@ def sft(transcript: Row, images: list[Row]) -> Row:
         "completion": answered,
         "query": transcript["query"],
         "response": transcript["final_response"],
+        "contains_harmful": False,
+        "refusal": notes.refusal,
+        "contrast_pair": notes.contrast_pair,
+        "leaked_from": notes.leaked_from,
+        **provenance(transcript),
+    }
+
+
+def mirror(transcript: Row, images: list[Row], refusal: str) -> Row:
+    """A pair against over-refusal: a safe query's answer chosen, the refusal of its unsafe partner rejected."""
+    return {
+        "query_id": transcript["query_id"],
+        "images": images,
+        "prompt": prompt(transcript),
+        "chosen": reply(transcript["final_response"]),
+        "rejected": reply(refusal),
+        "kind": "over_refusal",
+        "margin": None,
         "contains_harmful": False,
         **provenance(transcript),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.strategies import prompts
@@ -50,12 +51,16 @@ async def robust(
     ask: Ask, query: Query, response: str, *, step: str = "tell", attempt: int = 0, threshold: float = 0.5
 ) -> Judgement:
     """One token, read from its probabilities; by text where the backend has none; else unknown."""
-    messages = tell(query, response)
+    return read(await yes_or_no(ask, tell(query, response), step, attempt), threshold)
+
+
+async def yes_or_no(ask: Ask, messages: Sequence[Message], step: str, attempt: int = 0) -> Completion:
+    """The reply to a question that ends in "Answer yes or no:", with probabilities where the backend has them."""
     completion = await ask(step, messages, Sampling(max_tokens=1, labels=LABELS), attempt=attempt)
     if completion.label_logprobs is None and parse(completion.text) == "unknown":
         # No probabilities and no plain word: give the model room to say "Answer: yes".
         completion = await ask(step, messages, Sampling(max_tokens=16), attempt=attempt)
-    return read(completion, threshold)
+    return completion
 
 
 def read(completion: Completion, threshold: float = 0.5) -> Judgement:

@@ -1,0 +1,89 @@
+"""Caps: how many rows of one response cluster, category or source a set may hold, and safe rows beside unsafe ones.
+
+All choices go by the stated order (`ledger.quality`), so they are the same whatever the partitioning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.curation.ledger import Ledger
+
+Positions = npt.NDArray[np.int64]
+
+
+def response_cap(ledger: Ledger, max_share: float, least: int) -> None:
+    """At most `max_share` of the resulting set per response cluster (or `least` rows: a small set is not emptied).
+
+    Of a cluster, rows are taken in turn from each category, the best of each first.
+    """
+    kept = ledger.kept()
+    clusters, inverse = np.unique(ledger.column("cluster")[kept], return_inverse=True)
+    if not len(clusters):
+        return
+    limit = _limit(np.bincount(inverse), max_share, least)
+    rank, category = ledger.column("rank")[kept], ledger.column("category")[kept]
+    turn = ordinal(rank, inverse, category)
+    place = ordinal(rank, inverse, first=turn)
+    ledger.drop(kept[place >= limit], "response_cap", "response_cap")
+
+
+def _limit(sizes: npt.NDArray[np.int64], max_share: float, least: int) -> int:
+    """The largest L with L <= max(least, max_share of what is left when every cluster is cut to L)."""
+    low, high = least, max(least, int(sizes.max()))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if middle <= max_share * int(np.minimum(sizes, middle).sum()):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def ordinal(
+    rank: npt.NDArray[np.uint64], *groups: npt.NDArray[np.int64], first: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
+    """Each row's place (0 is best) among the rows of its group, by `first` where given, then by rank."""
+    keys = (rank,) if first is None else (rank, first)
+    order = np.lexsort((*keys, *reversed(groups)))
+    new = np.zeros(len(order), dtype=bool)
+    if len(order):
+        new[0] = True
+    for group in groups:
+        new[1:] |= group[order][1:] != group[order][:-1]
+    starts = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - starts
+    return place
+
+
+def cap(ledger: Ledger, column: str, limits: Mapping[str, int]) -> None:
+    """At most so many rows per category or source; `*` stands for every name that is not listed, "" for no category."""
+    if not limits:
+        return
+    kept = ledger.kept()
+    names = (ledger.categories if column == "category" else ledger.sources).names
+    numbers = ledger.column(column)[kept].astype(np.int64)
+    rest = limits.get("*", len(ledger))
+    most = np.array([limits.get(name, rest) for name in names] or [rest])
+    place = ordinal(ledger.column("rank")[kept], numbers)
+    ledger.drop(kept[place >= most[numbers]], f"{column}_cap", f"{column}_cap")
+
+
+def safe_to_unsafe(ledger: Ledger, ratio: float | None) -> None:
+    """Cut whichever side is in surplus, so that safe : unsafe is `ratio` : 1. Rows without a label stay."""
+    if ratio is None:
+        return
+    kept = ledger.kept()
+    label = ledger.column("label")[kept]
+    safe, unsafe = kept[label == 1], kept[label == 0]
+    most = (int(ratio * len(unsafe)), int(len(safe) / ratio) if ratio else len(unsafe))
+    for positions, limit in ((safe, most[0]), (unsafe, most[1])):
+        category = ledger.column("category")[positions].astype(np.int64)
+        rank = ledger.column("rank")[positions]
+        turn = ordinal(rank, category)
+        place = ordinal(rank, np.zeros(len(positions), dtype=np.int64), first=turn)
+        ledger.drop(positions[place >= limit], "safe_to_unsafe", "safe_to_unsafe")

@@ -1,0 +1,110 @@
+"""Caps and the ledger, against slow and simple versions of themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.curation.balance import cap, ordinal, response_cap, safe_to_unsafe
+from engine.curation.contrast import partners
+from engine.curation.ledger import Ledger, position_of, quality
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", None]), st.integers(0, 3), st.sampled_from([True, False, None]), st.integers(0, 2)
+    ),
+    max_size=60,
+)
+
+
+def ledger_of(rows: list[tuple[str | None, int, bool | None, int]]) -> Ledger:
+    found = Ledger()
+    for number, (category, cluster, label, picture) in enumerate(rows):
+        row: dict[str, Any] = {
+            "category": category,
+            "source": "s",
+            "label_safe": label,
+            "query_id": f"{number:064x}",
+            "final_verdict": "harmless",
+            "final_p_harmful": (number * 7 % 10) / 10,
+        }
+        found.add(row, step="kept", reason="", refusal=False, cluster=cluster, picture=picture)
+    return found
+
+
+@given(ROWS, st.integers(1, 5))
+def test_response_cap(rows: list[tuple[str | None, int, bool | None, int]], least: int) -> None:
+    ledger = ledger_of(rows)
+    response_cap(ledger, 0.3, least)
+    kept = ledger.kept()
+    before, after = Counter(row[1] for row in rows), Counter(rows[k][1] for k in kept.tolist())
+    limit = max(least, 0.3 * len(kept))
+    for cluster, count in before.items():
+        assert after[cluster] <= limit
+        if after[cluster] < count:  # a cut cluster is as large as any
+            assert after[cluster] == max(after.values())
+            of = {
+                name: Counter(rows[k][0] for k in kept.tolist() if rows[k][1] == cluster)[name]
+                for name in ("a", "b", None)
+            }
+            had = Counter(row[0] for row in rows if row[1] == cluster)
+            cut = [n for name, n in of.items() if n < had[name]]
+            assert not cut or max(of.values()) - min(cut) <= 1  # spread: only a category without rows has fewer
+
+
+@given(ROWS, st.integers(0, 5))
+def test_category_cap_keeps_the_best(rows: list[tuple[str | None, int, bool | None, int]], most: int) -> None:
+    ledger = ledger_of(rows)
+    cap(ledger, "category", {"a": most, "*": 1000})
+    ranks = ledger.column("rank").tolist()
+    mine = sorted((ranks[k], k) for k, row in enumerate(rows) if row[0] == "a")
+    assert {k for _, k in mine[:most]} == {k for k in ledger.kept().tolist() if rows[k][0] == "a"}
+    assert sum(row[0] != "a" for row in rows) == sum(rows[k][0] != "a" for k in ledger.kept().tolist())
+
+
+@given(ROWS, st.sampled_from([0.5, 1.0, 2.0]))
+def test_safe_to_unsafe(rows: list[tuple[str | None, int, bool | None, int]], ratio: float) -> None:
+    ledger = ledger_of(rows)
+    safe_to_unsafe(ledger, ratio)
+    had, left = Counter(row[2] for row in rows), Counter(rows[k][2] for k in ledger.kept().tolist())
+    assert left[None] == had[None]
+    assert left[True] == min(had[True], int(ratio * had[False]))
+    assert left[False] == min(had[False], int(had[True] / ratio))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
+def test_ordinal(pairs: list[tuple[int, int]]) -> None:
+    rank = np.array([(k * 17) % 41 for k in range(len(pairs))], dtype=np.uint64)
+    groups = [np.array([pair[k] for pair in pairs], dtype=np.int64) for k in (0, 1)]
+    found = ordinal(rank, *groups).tolist()
+    for k, pair in enumerate(pairs):
+        assert found[k] == sum(other == pair and rank[j] < rank[k] for j, other in enumerate(pairs))
+
+
+@given(ROWS)
+def test_partners_are_the_best_of_the_other_label(rows: list[tuple[str | None, int, bool | None, int]]) -> None:
+    ledger = ledger_of(rows)
+    ranks, found = ledger.column("rank").tolist(), partners(ledger).tolist()
+    for k, (_, _, label, picture) in enumerate(rows):
+        others = [
+            (ranks[j], j)
+            for j, row in enumerate(rows)
+            if label is not None and row[2] is not None and row[2] != label and row[3] == picture != 0
+        ]
+        assert found[k] == (min(others)[1] if others else -1)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**39), st.integers(0, 2**39))
+def test_quality(p: float, q: float, first: int, second: int) -> None:
+    def of(value: float | None, verdict: str, position: int) -> int:
+        return quality({"final_p_harmful": value, "final_verdict": verdict}, position)
+
+    assert position_of(of(p, "harmless", first)) == first
+    assert of(1.0, "harmless", first) < of(None, "harmless", first) < of(0.0, "unchecked", second)
+    if p + 1e-5 < q:
+        assert of(p, "harmless", first) < of(q, "harmless", second)
+    assert of(None, "unchecked", 2**40 - 1) < 2**63
