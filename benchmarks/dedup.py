@@ -369,6 +369,7 @@ def growth(arguments: argparse.Namespace, folder: Path) -> None:
     """Time per row and peak memory with pictures, a tenth as many as rows."""
     memory, first = Memory(), 0.0
     with ray_started(arguments.workers):
+        deduplicate(write_rows(folder / "warm", made(2000), []), [], folder / "work", arguments.workers)
         for rows in arguments.rows:
             pictures, digests = write_pictures(folder / f"pictures-{rows}", rows // ROWS_A_PICTURE + 1)
             files = write_rows(folder / f"rows-{rows}", made(rows), digests)

@@ -19,8 +19,3 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def utility(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LLaVA-instruct JSON of twelve rows, pictures in a folder next to it."""
     return make.llava_mix(tmp_path_factory.mktemp("utility"))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Markers of this folder's scripts."""
-    config.addinivalue_line("markers", "bars: an acceptance bar that needs more than the test environment")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.curation import filters
-from engine.curation.filters.base import Drop, Row
+from engine.curation.filters.base import Drop, Filter, Row
 from engine.curation.filters.pii import luhn
 from engine.curation.filters.text import plain, snippet
 from engine.errors import UsageError
@@ -25,7 +25,7 @@ ROOT = Path(filters.__file__).parent
 DOCS = ROOT.parents[2] / "docs"
 
 
-def made(name: str, **options: Any) -> filters.Filter:
+def made(name: str, **options: Any) -> Filter:
     return filters.make(name, options | ({"pictures": picture} if name == "picture_quality" else {}))
 
 
@@ -194,7 +194,7 @@ rows = st.builds(
 
 
 @pytest.fixture(scope="module")
-def every() -> list[tuple[str, filters.Filter]]:
+def every() -> list[tuple[str, Filter]]:
     return [(name, made(name)) for name in filters.DEFAULT]
 
 
@@ -202,7 +202,7 @@ def every() -> list[tuple[str, filters.Filter]]:
 @settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-def test_no_filter_raises_on_any_text(every: list[tuple[str, filters.Filter]], row: Row) -> None:
+def test_no_filter_raises_on_any_text(every: list[tuple[str, Filter]], row: Row) -> None:
     for name, run in every:
         drop = run(row)
         assert drop is None or (drop.reason and drop.evidence.encode() is not None), name
@@ -228,7 +228,7 @@ def test_no_filter_raises_on_any_text(every: list[tuple[str, filters.Filter]], r
         "la la, ",
     ],
 )
-def test_no_filter_is_slow_on_long_text(every: list[tuple[str, filters.Filter]], piece: str) -> None:
+def test_no_filter_is_slow_on_long_text(every: list[tuple[str, Filter]], piece: str) -> None:
     """100 kB of one piece: a bounded part is looked at, and no pattern backtracks without end (timeout)."""
     long = (piece * 100_000)[:100_000]
     for fields in ({"final_response": long}, {"query": long}, {"caption": long, "final_response": long}):
@@ -247,7 +247,7 @@ def test_plain_writes_contractions_out() -> None:
     assert plain("I can\u2019t,  you won't,\nit's \u201cfine\u201d") == 'i cannot, you will not, it is "fine"'
 
 
-def test_order_of_the_rows_does_not_matter(every: list[tuple[str, filters.Filter]]) -> None:
+def test_order_of_the_rows_does_not_matter(every: list[tuple[str, Filter]]) -> None:
     """A filter keeps nothing between rows: shuffled rows get the same drops."""
     planted = [row for name in filters.DEFAULT for row, _ in cases("tune", name)]
     straight = [filters.first_drop(every, row) for row in planted]
