@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from engine.config import CurateConfig
 from engine.curation.leakage import build
@@ -86,6 +88,37 @@ def test_planted_cases_and_the_funnel(tmp_path: Path) -> None:
     assert all(row["evidence"] for row in rows(out, "rejected"))
 
 
+LONG = (
+    "In the garden behind the old house there is a small pond with seven stones around it and a wooden bench "
+    "under the tall tree and I would like to know how the bench was made by the people of the village"
+)
+
+
+def test_every_kind_of_duplicate(tmp_path: Path) -> None:
+    """Pictures and text must both agree, each exactly or nearly."""
+    first, second = picture(1), picture(2)
+    copy = io.BytesIO()
+    Image.open(io.BytesIO(first)).save(copy, "JPEG", quality=92)
+    data = [first, second, copy.getvalue()]
+    one, two, copied = (hashlib.sha256(each).hexdigest() for each in data)
+    texts = [
+        (LONG, one, None),
+        (LONG.upper() + "?", one, "duplicate_exact"),
+        (LONG.replace("village", "valley"), one, "duplicate_text"),
+        (LONG, copied, "duplicate_picture"),
+        (LONG.replace("village", "town"), copied, "duplicate_text+picture"),
+        (LONG, two, None),  # the same text on another picture
+        ("Who sat on the bench yesterday?", one, None),  # another text on the same picture
+    ]
+    found = [varied(k, text, sha, final_p_harmful=0.01) for k, (text, sha, _) in enumerate(texts)]
+    out = seal(tmp_path / "run", found, data)
+    document = run(str(out), CurateConfig(report=False))
+    reasons = {row["query_id"]: row["reason"] for row in rows(out, "rejected")}
+    assert [reasons.get(row["query_id"]) for row in found] == [reason for *_, reason in texts]
+    (cluster,) = document["duplicates"]["clusters"]
+    assert (cluster["kept"], cluster["size"]) == (found[0]["query_id"], 4)
+
+
 def test_contrast_pairs_and_mirror_pairs(tmp_path: Path) -> None:
     out = planted(tmp_path / "run")
     run(str(out), CurateConfig(report=False))
@@ -113,15 +146,22 @@ def test_leakage_can_be_marked(tmp_path: Path) -> None:
     assert "leakage" not in document["reasons"]
 
 
-def test_the_same_twice_and_with_other_shards(tmp_path: Path) -> None:
-    tables = {}
-    for name, workers in (("a", 1), ("b", 2)):
-        out = planted(tmp_path / name)
-        run(str(out), CurateConfig(workers=workers, report=False))
-        run(str(out), CurateConfig(workers=workers, report=False))
-        tables[name] = [rows(out, table) for table in ("sft", "preference", "rejected")]
+def digests(out: Path) -> list[tuple[str, str]]:
+    """(table, sha256) of every shard, in order: the names hold the identity of the run's own files."""
+    files = json.loads((out / "curation.json").read_text())["files"]
+    return [(file["path"].partition("/")[0], file["sha256"]) for file in files]
+
+
+def test_the_same_bytes_twice_and_with_other_shards_and_workers(tmp_path: Path) -> None:
+    found = []
+    for shards, workers in ((1, 1), (8, 2)):
+        out = planted(tmp_path / f"{shards}", shards=shards)
+        for _ in range(2):
+            run(str(out), CurateConfig(workers=workers, report=False))
+            found.append(digests(out))
+        assert len(list((out / "transcripts").iterdir())) == shards
         assert len(list((out / "sft").iterdir())) == 1  # the first curation's shards are gone
-    assert tables["a"] == tables["b"]
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 def test_a_repeated_response_is_capped_and_spread_over_categories(tmp_path: Path) -> None:

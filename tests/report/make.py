@@ -121,15 +121,18 @@ def verdict(harmful: bool) -> str:
     return "harmful" if harmful else "harmless"
 
 
-def seal(out: Path, rows: Sequence[Row], pictures: Sequence[bytes], **changes: Any) -> Path:
-    """A sealed run of these transcripts and pictures."""
+def seal(out: Path, rows: Sequence[Row], pictures: Sequence[bytes], shards: int = 1, **changes: Any) -> Path:
+    """A sealed run of these transcripts (in so many shards) and pictures."""
     store = Store(str(out))
     store.ensure()
     files = []
-    with TableWriter(store, "transcripts", "transcript", row_group_bytes=40_000) as writer:
-        for row in rows:
-            writer.write([row])
-        files += [shard.entry() for shard in writer.close()]
+    for shard in range(shards):
+        part = rows[len(rows) * shard // shards : len(rows) * (shard + 1) // shards]
+        name = f"{shard}-"
+        with TableWriter(store, "transcripts", "transcript", name_prefix=name, row_group_bytes=40_000) as writer:
+            for row in part:
+                writer.write([row])
+            files += [made.entry() for made in writer.close()]
     with TableWriter(store, "pictures", "picture", row_group_bytes=20_000) as writer:
         for data in pictures:
             writer.write([_picture_row(data)])
