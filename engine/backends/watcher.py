@@ -5,6 +5,8 @@ marks the environment that its engine's processes inherit with a token, and star
 own, holding the other end of its standard input. The kernel closes that pipe when the owner ends; then every process
 whose environment carries the token is killed. No polling, no list of pids that could be out of date.
 
+Whatever is below such a process is taken along.
+
 Covered: processes started by exec (vLLM's `spawn`) of the same user on the same machine, Linux only. Not covered:
 workers on other nodes (Ray ends those), and processes forked without exec (their environment is the owner's).
 """
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "ECSO_ENGINE_TOKEN"
@@ -50,17 +53,54 @@ def owned(token: str, variable: str = VARIABLE) -> list[int]:
     return found
 
 
+def family(pids: Iterable[int]) -> dict[int, str]:
+    """These processes and all below them: pid -> start time, which tells a process from a later one of its number.
+
+    Ray's agents rename themselves, which wipes a part of the environment that /proc shows, and at times the token with
+    it: they are found as children of a raylet that still carries it.
+    """
+    started: dict[int, str] = {}
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            started[int(folder.name)] = fields[19]
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: dict[int, str] = {}
+    waiting = list(pids)
+    while waiting:
+        pid = waiting.pop()
+        if pid in started and pid not in found:
+            found[pid] = started[pid]
+            waiting += children.get(pid, [])
+    found.pop(os.getpid(), None)
+    return found
+
+
 def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE) -> list[int]:
     """Give the processes `grace_s` to end by themselves, then kill what is left, until none is; says which."""
+    known = family(owned(token, variable))
+
+    def left() -> list[int]:
+        """What carries the token now, all below that, and what was seen below before and still runs."""
+        known.update(family(owned(token, variable)))
+        now = family(known)
+        return [pid for pid, start in known.items() if now.get(pid) == start]
+
     deadline = time.monotonic() + grace_s
-    while owned(token, variable) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and left():
         time.sleep(0.05)
     killed: list[int] = []
     quiet_since, give_up = time.monotonic(), time.monotonic() + HARD_S
     # One empty look is no proof: a process in the middle of an exec shows no environment, and one that was just killed
     # may have got another one started.
     while time.monotonic() < min(quiet_since + QUIET_S, give_up):
-        for pid in owned(token, variable):
+        for pid in left():
             quiet_since = time.monotonic()
             killed.append(pid)
             try:

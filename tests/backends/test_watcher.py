@@ -81,3 +81,24 @@ def test_a_watcher_whose_pipe_is_closed_goes_home() -> None:
     assert guard.stdin is not None
     guard.stdin.close()
     assert guard.wait(5) == 0
+
+
+@pytest.mark.kill
+def test_children_that_lost_the_token_are_taken_along() -> None:
+    """Ray's agents rename themselves, which wipes what /proc shows of their environment; their parent dies first."""
+    token = uuid.uuid4().hex
+    parent = (
+        "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'],"
+        " env={}); print(c.pid, flush=True); time.sleep(1.0)"
+    )
+    marked = subprocess.Popen(
+        [sys.executable, "-c", parent], env={**os.environ, watcher.VARIABLE: token}, stdout=subprocess.PIPE, text=True
+    )
+    assert marked.stdout is not None
+    child = int(marked.stdout.readline())
+    assert child not in watcher.owned(token)
+    killed = watcher.end(token, grace_s=2)  # the parent ends by itself meanwhile: the child is remembered
+    marked.wait()
+    marked.stdout.close()
+    assert child in killed
+    assert child not in watcher.family([child])
