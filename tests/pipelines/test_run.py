@@ -35,7 +35,11 @@ class TestWhatARunLeaves:
         assert len(sft) + len(rejected) == counts["read"]
         assert [row["source_index"] for row in transcripts] == sorted(row["source_index"] for row in transcripts)
         harmful = sum(row["direct_verdict"] == "harmful" for row in transcripts)
-        assert len(rows(out, "preference")) == harmful
+        kept = {row["query_id"] for row in sft}
+        pairs = [row["query_id"] for row in rows(out, "preference")]
+        assert sorted(pairs) == sorted(
+            row["query_id"] for row in transcripts if row["direct_verdict"] == "harmful" and row["query_id"] in kept
+        )
         assert 0.3 < harmful / len(transcripts) < 0.5  # --scripted-harmful 0.4
 
     def test_a_training_row_opens_with_its_picture(self, config: Make, tmp_path: Path) -> None:

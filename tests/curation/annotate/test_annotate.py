@@ -232,7 +232,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(key, value)
     s3fs.S3FileSystem.clear_instance_cache()
     boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="runs")
-    yield "s3://runs/one"
+    yield "s3://runs/annotated"
     server.stop()
     s3fs.S3FileSystem.clear_instance_cache()
 
