@@ -3,9 +3,8 @@
 vLLM's EngineCore outlives an actor that was killed with -9, and keeps its memory (vllm#55510, ray#54364). So the owner
 marks the environment that its engine's processes inherit with a token, and starts this file as a small process of its
 own, holding the other end of its standard input. The kernel closes that pipe when the owner ends; then every process
-whose environment carries the token is killed. No polling, no list of pids that could be out of date.
-
-Whatever is below such a process is taken along.
+whose environment carries the token is killed, and what was below such a process at a look once a second (a process is
+its pid and its start time, so no later process of that number is taken for it).
 
 Covered: processes started by exec (vLLM's `spawn`) of the same user on the same machine, Linux only. Not covered:
 workers on other nodes (Ray ends those), and processes forked without exec (their environment is the owner's).
@@ -14,6 +13,7 @@ workers on other nodes (Ray ends those), and processes forked without exec (thei
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +22,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "ECSO_ENGINE_TOKEN"
+LOOK_S = 1.0
+"""How often processes are looked up while the owner lives: a raylet ends with its driver, and its agents, which may
+have lost the token, are then nobody's children."""
 QUIET_S, HARD_S = 1.0, 30.0
 """How long nothing must have been found before the end is believed, and when the search is given up."""
 
@@ -82,16 +85,24 @@ def family(pids: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE) -> list[int]:
+class Watched:
+    """All processes of a token, those included that lost it or whose parent, which had it, is gone."""
+
+    def __init__(self, token: str, variable: str = VARIABLE) -> None:
+        self._token, self._variable = token, variable
+        self._known: dict[int, str] = {}
+
+    def alive(self) -> list[int]:
+        """What carries the token now, all below that, and what was seen so at an earlier look and still runs."""
+        self._known.update(family(owned(self._token, self._variable)))
+        now = family(self._known)
+        self._known = {pid: start for pid, start in self._known.items() if now.get(pid) == start}
+        return list(self._known)
+
+
+def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE, watched: Watched | None = None) -> list[int]:
     """Give the processes `grace_s` to end by themselves, then kill what is left, until none is; says which."""
-    known = family(owned(token, variable))
-
-    def left() -> list[int]:
-        """What carries the token now, all below that, and what was seen below before and still runs."""
-        known.update(family(owned(token, variable)))
-        now = family(known)
-        return [pid for pid, start in known.items() if now.get(pid) == start]
-
+    left = (watched or Watched(token, variable)).alive
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline and left():
         time.sleep(0.05)
@@ -112,12 +123,16 @@ def end(token: str, grace_s: float = 0.0, variable: str = VARIABLE) -> list[int]
 
 
 def main(token: str, variable: str, grace_s: str) -> None:
-    """Wait for the owner's end of the pipe to close."""
+    """Wait for the owner's end of the pipe to close; look once a second at what is to be ended then."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while os.read(0, 4096):
-        pass
-    end(token, float(grace_s), variable)
+    watched = Watched(token, variable)
+    while True:
+        closed, _, _ = select.select([0], [], [], LOOK_S)
+        if closed and not os.read(0, 4096):
+            break
+        watched.alive()
+    end(token, float(grace_s), variable, watched)
 
 
 if __name__ == "__main__":
