@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from engine import backends, fingerprint, strategies
 from engine.answering import RunFacts
@@ -115,14 +116,48 @@ def plan_job(config: GenerateConfig) -> Job:
         caps=PictureCaps(),
         fields=fields,
         fingerprint=digest,
-        backend=_backend(config, backend, load, options),
+        backend=backend_config(
+            config,
+            backend,
+            load,
+            scripted_latency_ms=config.scripted_latency_ms,
+            longest_answer=options.max_tokens,
+        ),
         options=options,
         model=model,
         revision=revision,
     )
 
 
-def _backend(config: GenerateConfig, name: str, load: str, options: StrategyOptions) -> BackendConfig:
+class BackendFlags(Protocol):
+    """The flags that generate and annotate share: how an engine is made."""
+
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def base_url(self) -> str | None: ...
+    @property
+    def api_key_env(self) -> str | None: ...
+    @property
+    def gpus_per_worker(self) -> float | None: ...
+    @property
+    def tensor_parallel(self) -> int: ...
+    @property
+    def engine_arg(self) -> Mapping[str, Any]: ...
+    @property
+    def chat_template_kwargs(self) -> Mapping[str, Any]: ...
+    @property
+    def picture_prep(self) -> str: ...
+    @property
+    def trust_remote_code(self) -> bool: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def scripted_harmful(self) -> float: ...
+
+
+def backend_config(config: BackendFlags, name: str, load: str, **more: Any) -> BackendConfig:
+    """The engine of one worker; `load` is where its weights are."""
     gpus = config.gpus_per_worker
     if gpus is None:
         gpus = 1.0 if name in ("vllm", "transformers") and gpus_here() else 0.0
@@ -140,8 +175,7 @@ def _backend(config: GenerateConfig, name: str, load: str, options: StrategyOpti
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
         scripted_harmful=config.scripted_harmful,
-        scripted_latency_ms=config.scripted_latency_ms,
-        longest_answer=options.max_tokens,
+        **more,
     )
 
 

@@ -19,7 +19,7 @@ from engine.journal.manifest import read_manifest
 from engine.judges import Judge, JudgeOptions, make
 from engine.judges.base import FIELDS
 from engine.judges.files import Key
-from engine.planning import gpus_here
+from engine.planning import backend_config
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -114,25 +114,7 @@ def _options(config: AnnotateConfig) -> JudgeOptions:
         raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
     asked = GenerateConfig(model=config.model or "scripted", revision=config.revision, backend=name)
     load, model, revision = fingerprint.resolve_model(asked, name)
-    gpus = config.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if name in ("vllm", "transformers") and gpus_here() else 0.0
-    backend = BackendConfig(
-        name=name,
-        model=load,
-        revision=config.revision,
-        base_url=config.base_url,
-        api_key_env=config.api_key_env,
-        tensor_parallel=config.tensor_parallel,
-        gpus=gpus,
-        engine_args=dict(config.engine_arg),
-        chat_template_kwargs=dict(config.chat_template_kwargs),
-        picture_prep=config.picture_prep,
-        trust_remote_code=config.trust_remote_code,
-        seed=config.seed,
-        scripted_harmful=config.scripted_harmful,
-        longest_answer=16,
-    )
+    backend = backend_config(config, name, load, longest_answer=16)
     return JudgeOptions(backend, _label(backend, model, revision), config.threshold)
 
 

@@ -20,7 +20,9 @@ IN_FLIGHT = 8
 WORKERS = 2
 CONTROL = "ray::Control"
 """The actor that tells all others when to stop; its end stops nothing."""
-ARGUMENTS = ["--backend", "scripted", "--scripted-latency-ms", "150", "--engine-arg", f"capacity={IN_FLIGHT}"]
+LATENCY_MS = 150 if KILLS <= 5 else 1000
+"""Slow enough that the sample's rows outlast the kills: while one worker starts again, the other goes on."""
+ARGUMENTS = ["--backend", "scripted", "--scripted-latency-ms", str(LATENCY_MS), "--engine-arg", f"capacity={IN_FLIGHT}"]
 
 
 def test_chaos(tmp_path: Path) -> None:
