@@ -10,7 +10,7 @@ from engine.curation.curate import curate
 from engine.curation.gates import Gates
 from pipelines import dedup
 
-GATES = Gates(dedup.find_duplicates, dedup.hash_pictures)
+GATES = Gates(dedup.find_duplicates, dedup.hash_pictures, dedup.picture_table)
 
 
 def run(urls: str | Sequence[str], config: CurateConfig) -> dict[str, Any]:

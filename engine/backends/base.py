@@ -6,10 +6,12 @@ engine passes here, so caching, recording and fakes are backends too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from engine.errors import UsageError
 from engine.types import Completion, Message, Query, Sampling
 
 YES_NO = ("yes", "no")
@@ -79,3 +81,13 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Stop every process and thread of this backend. Safe to call twice."""
         ...
+
+
+def read_key(name: str | None) -> str:
+    """The key's value; "" where no variable is named (a server of one's own). UsageError where it is empty."""
+    if name is None:
+        return ""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UsageError(f"--api-key-env {name}: the environment variable {name} is not set")
+    return value

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import json
 import logging
-import os
 import random
 import re
 import time
@@ -24,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine.backends.base import BackendConfig, BackendStats
+from engine.backends.base import BackendConfig, BackendStats, read_key
 from engine.backends.labels import SPACES, logsumexp
 from engine.backends.pacing import Aimd, wait_s
 from engine.backends.prompting import prepare
@@ -117,7 +116,7 @@ class OpenAIBackend:
         """
         import aiohttp
 
-        self._key = _Key(_read_key(self._config.api_key_env))
+        self._key = _Key(read_key(self._config.api_key_env))
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=10)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._key.header())
@@ -366,16 +365,6 @@ def _choice(answer: Mapping[str, Any]) -> dict[str, Any]:
     choice = answer["choices"][0]
     choice["message"].get("content")
     return dict(choice)
-
-
-def _read_key(name: str | None) -> str:
-    """The key's value; "" where no variable is named (a server of one's own)."""
-    if name is None:
-        return ""
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise UsageError(f"--api-key-env {name}: the environment variable {name} is not set")
-    return value
 
 
 def _cause(error: BaseException) -> str:

@@ -83,7 +83,7 @@ class _Curation:
         files = [shard.entry() for writer in self.writers.values() for shard in writer.close()]
         sections = {
             "duplicates": duplicates.section(ledger),
-            "leakage": leaks.section(ledger),
+            "leakage": leaks.section(),
             "diversity": written.diversity,
             **cue_sections(written.cues),
         }

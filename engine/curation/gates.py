@@ -30,10 +30,12 @@ class PictureHashes(Protocol):
 
 
 class Gates(NamedTuple):
-    """The dataflows: `pipelines.dedup.find_duplicates` and `hash_pictures`."""
+    """The dataflows: `pipelines.dedup.find_duplicates`, `hash_pictures`, and `picture_table`."""
 
     duplicates: Callable[[Sequence[str], Sequence[str], DedupOptions, int, Path], Iterator[Duplicate]]
     hashes: Callable[[Sequence[str], DedupOptions, int, Path], PictureHashes]
+    table: Callable[[Path, DedupOptions], PictureHashes]
+    """The hashes that a finished deduplication left in its folder."""
 
 
 @dataclass
@@ -105,9 +107,8 @@ class Leaks:
     matched: Counter[str] = field(default_factory=Counter)
     pairs: list[dict[str, Any]] = field(default_factory=list)
 
-    def section(self, ledger: Ledger) -> dict[str, Any] | None:
+    def section(self) -> dict[str, Any] | None:
         """The `leakage` section of curation.json."""
-        del ledger
         if not self.indexes:
             return None
         return {
@@ -130,7 +131,7 @@ def find_leaks(gates: Gates | None, chosen: Selected, runs: Sequence[Run], optio
 
     indexes = [load(file) for file in options.leakage_index]
     found.indexes = [index.name for index in indexes]
-    hashes = gates.hashes(_local_pictures(runs, work), options.dedup or DedupOptions(), options.workers, work / "leak")
+    hashes = _hashes(gates, runs, options, work)
     ledger, step = chosen.ledger, chosen.ledger.column("step")
     for row in _items(chosen.items):
         position = position_of(row["rank"])
@@ -148,6 +149,13 @@ def find_leaks(gates: Gates | None, chosen: Selected, runs: Sequence[Run], optio
     else:
         found.marks, found.evidence = found.evidence, {}
     return found
+
+
+def _hashes(gates: Gates, runs: Sequence[Run], options: Options, work: Path) -> PictureHashes:
+    """Deduplication has hashed every picture already, where it ran."""
+    if options.dedup is not None:
+        return gates.table(work / "dedup", options.dedup)
+    return gates.hashes(_local_pictures(runs, work), DedupOptions(), options.workers, work / "leak")
 
 
 def _items(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import random
 from typing import Any
 
-from engine.backends.base import Backend, BackendConfig
+from engine.backends.base import Backend, BackendConfig, read_key
 from engine.backends.pacing import wait_s
 from engine.errors import RequestError, UsageError
 from engine.judges.base import Ask, Judge, Judged, JudgeOptions
@@ -34,7 +33,7 @@ def embedding(options: JudgeOptions) -> Judge:
             "--judge embedding asks a server: give --backend openai, --base-url and --model, or bring in vectors with "
             "--judge embedding=FILE.parquet"
         )
-    _key(config.api_key_env)  # a variable that is not set is said now
+    read_key(config.api_key_env)  # a variable that is not set is said now
 
     def open_judge(backend: Backend | None) -> Ask:  # noqa: ARG001
         client = Client(config)
@@ -53,7 +52,7 @@ class Client:
     def __init__(self, config: BackendConfig) -> None:
         self._url = f"{(config.base_url or '').rstrip('/')}/embeddings"
         self._model = config.model
-        self._key = _key(config.api_key_env)
+        self._key = read_key(config.api_key_env)
         self._retries = int(config.engine_args.get("max_retries", RETRIES))
         self._slots = asyncio.Semaphore(int(config.engine_args.get("max_concurrency", CONCURRENCY)))
         self._draw = random.Random(config.seed)
@@ -114,12 +113,3 @@ def vector(body: str) -> list[float] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return found if found and all(map(math.isfinite, found)) else None
-
-
-def _key(name: str | None) -> str:
-    if name is None:
-        return ""
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise UsageError(f"--api-key-env {name}: the environment variable {name} is not set")
-    return value
