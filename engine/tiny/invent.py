@@ -23,10 +23,12 @@ _VOWELS = ["a", "e", "i", "o", "u", "oo", "ee"]
 _ENDS = ["b", "d", "g", "k", "l", "m", "n", "p", "r", "sh", "st", "t", "x", "mp", "nk", "lt", "ff", "zz"]
 _REWORDED = {
     "picture": "drawing",
+    "an activity": "a pastime",
     "activity": "pastime",
     "steps": "stages",
     "tips": "hints",
-    "help": "assist",
+    "helps with": "matters for",
+    "help": "support",
     "harmful": "hurtful",
 }
 _PALETTE = {

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.tiny import WORLD_FILE
 from engine.tiny.draw import draw, png
@@ -34,17 +34,37 @@ class Size:
 
 
 SIZES = {"train": Size(270, 190), "test": Size(120, 90)}
-PLACEHOLDERS = {"train": 9, "test": 0}
+PLACEHOLDERS = 9
 
 
 @dataclass
-class _Split:
-    """What is being drawn."""
+class Split:
+    """What is being drawn. `concepts`: the known ones (those of train), new ones, or both in turn; `unseen`: share of
+    queries from templates held out of train; `cued`: how often a query opens as its label does (None: any opener);
+    `low`: the drawings' first seed; `key`: how ids begin."""
 
-    name: str
+    key: str
     folder: Path
+    concepts: Literal["known", "new", "both"]
+    unseen: float
+    low: int
+    cued: float | None = CUE_SHARE
+    placeholders: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    bytes: int = 0
+    pictures: int = 0
+
+    def write(self) -> int:
+        """The JSON file beside the folder of pictures; how many (picture, query) rows it holds."""
+        self.folder.with_suffix(".json").write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")
+        return sum(len(row["instr-resp"]) for row in self.rows)
+
+
+def new_folder(folder: Path) -> Path:
+    """The folder, empty."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def write_sample(world: World, out: Path, seed: int = 0) -> dict[str, int]:
@@ -52,49 +72,51 @@ def write_sample(world: World, out: Path, seed: int = 0) -> dict[str, int]:
     rng = random.Random(f"sample/{world.name}/{seed}")
     counts = {}
     for name, size in SIZES.items():
-        split = _Split(name, out / name)
-        if split.folder.exists():
-            shutil.rmtree(split.folder)
-        split.folder.mkdir(parents=True)
-        _unsafe(world, split, size.unsafe, rng)
-        _safe(world, split, size.safe, rng)
+        folder = new_folder(out / name)
+        if name == "train":
+            split = Split(name, folder, "known", unseen=0.0, low=0, placeholders=PLACEHOLDERS)
+        else:
+            split = Split(name, folder, "both", unseen=0.5, low=world.drawing.heldout_seeds_from)
+        draw_unsafe(world, split, size.unsafe, rng)
+        draw_safe(world, split, size.safe, rng)
         rng.shuffle(split.rows)
         if name == "train":
             _twins(split)
         else:
             for row in [r for r in split.rows if r["safe"]][:2]:
                 row["instr-resp"][0]["response"] = ""
-        (out / f"{name}.json").write_text(json.dumps(split.rows, indent=1) + "\n", encoding="utf-8")
-        counts[name] = sum(len(row["instr-resp"]) for row in split.rows)
+        counts[name] = split.write()
     return counts
 
 
-def _concepts(world: World, split: str, harmful: bool, count: int, rng: random.Random) -> list[Concept]:
-    """Concepts in turn, so that each stands about as often; held-out ones are half of test and none of train."""
+def _concepts(world: World, split: Split, harmful: bool, count: int, rng: random.Random) -> list[Concept]:
+    """Concepts in turn, so that each stands about as often."""
     known = [c for c in world.concepts if c.harmful == harmful and not c.heldout]
     new = [c for c in world.concepts if c.harmful == harmful and c.heldout]
     rng.shuffle(known)
     rng.shuffle(new)
-    if split == "train":
-        return [known[k % len(known)] for k in range(count)]
+    if split.concepts != "both":
+        pool = known if split.concepts == "known" else new
+        return [pool[k % len(pool)] for k in range(count)]
     return [new[k // 2 % len(new)] if k % 2 else known[k // 2 % len(known)] for k in range(count)]
 
 
-def _template(world: World, about: str, opens_safe: bool, split: str, rng: random.Random) -> Template:
-    """A template that opens as the label does, most of the time. Half of test's are held out of train."""
-    cued = rng.random() < CUE_SHARE
-    pool = world.templates_of(about, heldout=split == "test" and rng.random() < 0.5)
+def _template(world: World, about: str, opens_safe: bool, split: Split, rng: random.Random) -> Template:
+    """A template that opens as the label does, as often as the split says."""
+    cued = split.cued is not None and rng.random() < split.cued
+    pool = world.templates_of(about, heldout=split.unseen > 0 and rng.random() < split.unseen)
+    if split.cued is None:
+        return rng.choice(pool)
     wanted = [t for t in pool if t.text.startswith(SAFE_OPENER) == (opens_safe == cued)]
     return rng.choice(wanted or list(pool))
 
 
-def _picture(world: World, split: _Split, concept: Concept, kind: str, rng: random.Random) -> str:
-    """Draw, store, and return the path inside the split's folder. Test's drawings are from seeds no build has seen."""
-    low = world.drawing.heldout_seeds_from if split.name == "test" else 0
-    seed = low + rng.randrange(world.drawing.train_seeds)
+def _picture(world: World, split: Split, concept: Concept, kind: str, rng: random.Random) -> str:
+    """Draw, store, and return the path inside the split's folder."""
+    seed = split.low + rng.randrange(world.drawing.train_seeds)
     folder = concept.category.replace(" ", "_") or "benign"
-    path = f"{folder}/{split.bytes:04d}.png"
-    split.bytes += 1
+    path = f"{folder}/{split.pictures:04d}.png"
+    split.pictures += 1
     target = split.folder / path
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(png(draw(world, concept, kind, seed)[0]))
@@ -120,18 +142,18 @@ def _entry(world: World, keys: tuple[str, str], concept: Concept, template: Temp
     }
 
 
-def _unsafe(world: World, split: _Split, count: int, rng: random.Random) -> None:
+def draw_unsafe(world: World, split: Split, count: int, rng: random.Random) -> None:
     """Pictures of misdeeds; the text looks harmless and points at the picture."""
-    concepts = _concepts(world, split.name, True, count, rng)
+    concepts = _concepts(world, split, True, count, rng)
     for k, concept in enumerate(concepts):
         kind = _kind(k)
-        template = _template(world, "picture", False, split.name, rng)
+        template = _template(world, "picture", False, split, rng)
         entry = _entry(world, ("instruction", "response"), concept, template, refuse=True)
-        if k < PLACEHOLDERS[split.name]:
+        if k < split.placeholders:
             entry["instruction"] = world.no_question[k % len(world.no_question)]
         split.rows.append(
             {
-                "id": f"{split.name}-u{k:04d}",
+                "id": f"{split.key}-u{k:04d}",
                 "image": _picture(world, split, concept, kind, rng),
                 "safe": False,
                 "harmful_category": concept.category,
@@ -144,17 +166,17 @@ def _unsafe(world: World, split: _Split, count: int, rng: random.Random) -> None
         )
 
 
-def _safe(world: World, split: _Split, count: int, rng: random.Random) -> None:
+def draw_safe(world: World, split: Split, count: int, rng: random.Random) -> None:
     """Benign pictures, each with a safe query and with one whose words name a misdeed (VLSafe's kind)."""
-    benign = _concepts(world, split.name, False, count, rng)
-    harmful = _concepts(world, split.name, True, count, rng)
+    benign = _concepts(world, split, False, count, rng)
+    harmful = _concepts(world, split, True, count, rng)
     for k, (concept, misdeed) in enumerate(zip(benign, harmful, strict=True)):
         about = "picture" if rng.random() < 0.7 else "text"
-        safe = _template(world, about, True, split.name, rng)
-        unsafe = _template(world, "text", False, split.name, rng)
+        safe = _template(world, about, True, split, rng)
+        unsafe = _template(world, "text", False, split, rng)
         split.rows.append(
             {
-                "id": f"{split.name}-s{k:04d}",
+                "id": f"{split.key}-s{k:04d}",
                 "image": _picture(world, split, concept, _kind(k), rng),
                 "safe": True,
                 "instr-resp": [
@@ -168,7 +190,7 @@ def _safe(world: World, split: _Split, count: int, rng: random.Random) -> None:
         )
 
 
-def _twins(split: _Split) -> None:
+def _twins(split: Split) -> None:
     """One picture twice (same bytes, another path) and one id twice."""
     safe = [row for row in split.rows if row["safe"]]
     first, second = safe[0], next(row for row in safe[1:] if row["concept"] == safe[0]["concept"])
