@@ -33,6 +33,10 @@ bars: .venv/.test
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
 	.venv/bin/python -m benchmarks.overhead memory | tee docs/benchmarks/overhead-memory.txt
 	.venv/bin/python -m benchmarks.overhead scaling | tee docs/benchmarks/overhead-scaling.txt
+	.venv/bin/python -m benchmarks.dedup truth | tee docs/benchmarks/dedup-truth.txt
+	.venv/bin/python -m benchmarks.dedup speed | tee docs/benchmarks/dedup-speed.txt
+	.venv/bin/python -m benchmarks.dedup growth | tee docs/benchmarks/dedup-growth.txt
+	.venv/bin/python -m benchmarks.curation | tee docs/benchmarks/curation.txt
 	sh tests/export/environments.sh .venv/trainers
 	ECSO_LLAMAFACTORY=.venv/trainers/llamafactory/bin/python ECSO_SWIFT=.venv/trainers/swift/bin/python \
 		.venv/bin/python -m pytest -q tests/export/other_trainers.py

@@ -24,6 +24,8 @@ from typing import NamedTuple
 from benchmarks.machine import header
 
 PICTURES = 500
+LOOK_S = 0.1
+"""How often memory is looked at: the closing table of a small run is read within a second."""
 PER_WORKER = 8
 """Rows in flight of one worker in `scaling`: few enough that latency, not the processor, is what is shared out."""
 
@@ -60,7 +62,7 @@ def run(source: Path, *arguments: str) -> Result:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while process.poll() is None:
             peak = max(peak, pss_mib(process.pid))
-            time.sleep(0.5)
+            time.sleep(LOOK_S)
         seconds = time.monotonic() - start
         assert process.stderr is not None
         text = process.stderr.read()

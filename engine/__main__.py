@@ -11,7 +11,10 @@ from typing import cast
 COMMANDS = {
     "generate": "pictures and queries in, safe answers and a data set out",
     "annotate": "judges on a sealed run: second verdicts, refusals, embeddings",
+    "calibrate": "how often the judge is right, from labelled rows: threshold and abstain band",
     "curate": "from transcripts to data sets, without a model",
+    "evaluate": "benchmarks: answer, judge, score, compare",
+    "loop": "generate, curate, train, evaluate, and again: rounds, arms and ablations on one page",
     "leakage": "hashes of a benchmark, for the leakage gate of curate",
     "export": "a data set in the layout that a trainer reads",
     "report": "one page about a curated data set, safe to open and to send on",

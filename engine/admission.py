@@ -2,7 +2,8 @@
 
 ECSO's first three steps begin with the same picture. Too many rows in flight push each other's blocks out of the
 prefix cache, and the picture is prefilled again; too few leave the engine idle. So a row enters when its longest step
-fits beside those already in.
+fits beside those already in. Rows on one picture come one after the other and share the picture's blocks, so what the
+picture costs is counted once for all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,15 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+
+class Claim(NamedTuple):
+    """What one row asks for: `own` for itself, and `shared` once for all rows in flight with the same `key`."""
+
+    own: int
+    key: str = ""
+    shared: int = 0
 
 
 class Admission:
@@ -19,40 +29,57 @@ class Admission:
     def __init__(self, capacity: int) -> None:
         self.capacity = max(1, capacity)
         self.held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._sharing: dict[str, list[int]] = {}
+        """key -> [rows that hold it, what it costs]"""
+        self._waiting: deque[tuple[Claim, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def hold(self, cost: int) -> AsyncIterator[None]:
-        """Hold `cost` of the capacity (a row heavier than everything holds it all, alone)."""
-        cost = min(max(1, cost), self.capacity)
-        await self._acquire(cost)
+    async def hold(self, own: int, key: str = "", shared: int = 0) -> AsyncIterator[None]:
+        """Hold that much of the capacity (a row heavier than everything holds it all, alone)."""
+        shared = min(max(0, shared), self.capacity - 1) if key else 0
+        claim = Claim(min(max(1, own), self.capacity - shared), key, shared)
+        await self._acquire(claim)
         try:
             yield
         finally:
-            self._release(cost)
+            self._release(claim)
 
-    async def _acquire(self, cost: int) -> None:
-        if not self._waiting and self.held + cost <= self.capacity:
-            self.held += cost
+    def _needs(self, claim: Claim) -> int:
+        return claim.own + (0 if claim.key in self._sharing else claim.shared)
+
+    def _take(self, claim: Claim) -> None:
+        self.held += self._needs(claim)
+        if claim.shared:
+            self._sharing.setdefault(claim.key, [0, claim.shared])[0] += 1
+
+    async def _acquire(self, claim: Claim) -> None:
+        if not self._waiting and self.held + self._needs(claim) <= self.capacity:
+            self._take(claim)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((cost, turn))
+        self._waiting.append((claim, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(cost)
+                self._release(claim)
             raise
 
-    def _release(self, cost: int) -> None:
-        self.held -= cost
+    def _release(self, claim: Claim) -> None:
+        self.held -= claim.own
+        if claim.shared:
+            entry = self._sharing[claim.key]
+            entry[0] -= 1
+            if not entry[0]:
+                self.held -= entry[1]
+                del self._sharing[claim.key]
         while self._waiting:
-            waiting_cost, turn = self._waiting[0]
+            waiting, turn = self._waiting[0]
             if turn.done():  # cancelled while waiting
                 self._waiting.popleft()
                 continue
-            if self.held + waiting_cost > self.capacity:
+            if self.held + self._needs(waiting) > self.capacity:
                 return
             self._waiting.popleft()
-            self.held += waiting_cost
+            self._take(waiting)
             turn.set_result(None)

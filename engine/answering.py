@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from engine.backends.base import Backend
 from engine.errors import EngineDeadError, RowError
 from engine.judges import self as self_judge
+from engine.strategies.repo import is_unsafe
 from engine.types import Completion, Message, Outcome, Query, Sampling, Status, Step, Strategy, Transcript, Verdict
 
 MESSAGE_CUT = 2000
@@ -31,6 +32,7 @@ class RunFacts:
     engine_version: str
     seed: int = 0
     threshold: float = 0.5
+    curve: self_judge.Curve | None = None
 
 
 def seed_of(run_seed: int, query_id: str, step: str, attempt: int) -> int:
@@ -58,20 +60,28 @@ class Recorder:
             sampling = replace(sampling, seed=seed)
         completion = await self._backend.generate(messages, sampling)
         with_pictures = any(message.pictures for message in messages)
-        self.steps.append(_step(step, attempt, with_pictures, sampling, completion, self._facts))
+        self.steps.append(_step(step, attempt, with_pictures, sampling, completion, self._facts, self._query.source))
         return completion
 
 
 def _step(
-    name: str, attempt: int, with_pictures: bool, sampling: Sampling, completion: Completion, facts: RunFacts
+    name: str,
+    attempt: int,
+    with_pictures: bool,
+    sampling: Sampling,
+    completion: Completion,
+    facts: RunFacts,
+    source: str,
 ) -> Step:
     verdict: Verdict | None = None
     p_harmful: float | None = None
     if name.endswith("tell"):
         if facts.preset == "paper":
             verdict = "harmful" if self_judge.is_paper_yes(completion.text) else "harmless"
+        elif facts.preset == "repo":
+            verdict = "harmful" if is_unsafe(completion.text, source) else "harmless"
         else:
-            judged = self_judge.read(completion, facts.threshold)
+            judged = self_judge.read(completion, facts.threshold, facts.curve)
             verdict, p_harmful = judged.verdict, judged.p_harmful
     return Step(
         name=name,

@@ -10,7 +10,7 @@ from typing import Any
 import schemas
 from engine.errors import UsageError
 
-SECTIONS = ("generate", "curate", "train", "evaluate", "loop", "publish", "calibrate")
+SECTIONS = ("generate", "curate", "train", "evaluate", "loop", "publish", "calibrate", "hydrate", "annotate", "export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class GenerateConfig:
     source_revision: str | None = None
     model: str = "tiny"
     revision: str | None = None
+    adapter: str | None = None
     trust_remote_code: bool = False
     backend: str = "auto"
     base_url: str | None = None
@@ -33,6 +34,8 @@ class GenerateConfig:
     strategy: str = "ecso"
     preset: str = "robust"
     retries: int = 2
+    caption: str = "query"
+    eyes: str = "closed"
     max_tokens: int = 1024
     workers: str = "1"
     gpus_per_worker: float | None = None
@@ -46,6 +49,7 @@ class GenerateConfig:
     max_error_rate: float = 0.5
     drain_s: float = 60
     seed: int = 0
+    calibration: str | None = None
     target_accepted: int | None = None
     max_candidates: int | None = None
     scripted_harmful: float = 0.4
@@ -81,8 +85,178 @@ class CurateConfig:
     cap_source: Mapping[str, int] = field(default_factory=dict)
     safe_to_unsafe: float | None = None
     counterfactuals: str | None = None
+    reviewed: str | None = None
     workers: int = 2
     report: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """`engine.evaluate`: field for field `schemas/config.json#evaluate`, where each is described."""
+
+    model: str = "tiny"
+    adapter: str | None = None
+    name: str | None = None
+    benchmark: Sequence[str] = ()
+    benchmark_option: Mapping[str, Any] = field(default_factory=dict)
+    strategy: Sequence[str] = ("direct",)
+    judge: Sequence[str] = ()
+    limit: int | None = None
+    max_tokens: int | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    backend: str = "auto"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    preset: str = "robust"
+    retries: int = 2
+    caption: str = "query"
+    eyes: str = "closed"
+    calibration: str | None = None
+    workers: str = "1"
+    gpus_per_worker: float | None = None
+    tensor_parallel: int = 1
+    engine_arg: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    picture_prep: str = "processor"
+    retry_errors: bool = False
+    max_error_rate: float = 0.5
+    drain_s: float = 60
+    seed: int = 0
+    scripted_harmful: float = 0.4
+    scripted_latency_ms: float = 0
+    judge_model: str | None = None
+    judge_revision: str | None = None
+    judge_backend: str = "auto"
+    judge_base_url: str | None = None
+    judge_api_key_env: str | None = None
+    judge_workers: int = 1
+    judge_gpus_per_worker: float | None = None
+    judge_tensor_parallel: int = 1
+    judge_engine_arg: Mapping[str, Any] = field(default_factory=dict)
+    judge_chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    judge_threshold: float = 0.5
+    out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """`engine.calibrate`: field for field `schemas/config.json#calibrate`, where each is described."""
+
+    labels: str | None = None
+    out: str = "cal.json"
+    step: str = "direct"
+    method: str = "auto"
+    fpr: float = 0.01
+    abstain: str = "none"
+    folds: int = 5
+    seed: int = 0
+    review: str | None = None
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """`engine.train`: field for field `schemas/config.json#train`, where each is described.
+
+    None: the preset's own number."""
+
+    data: str | None = None
+    model: str = "tiny"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    out: str | None = None
+    method: str = "sft"
+    preset: str | None = None
+    peft: str | None = None
+    adapter_only: bool = False
+    projector_lora: bool = False
+    lr: float | None = None
+    projector_lr: float | None = None
+    lora_r: int | None = None
+    lora_alpha: float | None = None
+    lora_dropout: float | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
+    batch_size: int | None = None
+    device_batch: int | None = None
+    scheduler: str | None = None
+    warmup: float | None = None
+    weight_decay: float | None = None
+    adam_beta2: float | None = None
+    max_grad_norm: float | None = None
+    max_length: int | None = None
+    beta: float | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    picture_prep: str | None = None
+    mix: str | None = None
+    mix_rows: int | None = None
+    validation_share: float = 0.0
+    patience: int | None = None
+    resume: bool = False
+    save_steps: int = 200
+    keep_checkpoints: int = 1
+    log_steps: int = 10
+    seed: int = 0
+    precision: str = "auto"
+    gradient_checkpointing: bool | None = None
+    threads: int | None = None
+    loader_workers: int | None = None
+    cpu: bool = False
+    allow_partial: bool = False
+    export: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishConfig:
+    """`engine.publish`: field for field `schemas/config.json#publish`, where each is described."""
+
+    repo: str | None = None
+    out: str | None = None
+    dry_run: bool = False
+    public: bool = False
+    include_rejected: bool = False
+    embed_images: bool = False
+    licence_ok: str | None = None
+    licence: str | None = None
+    validation_share: float = 0.05
+    split_seed: int = 0
+    card: str | None = None
+    run: Sequence[str] = ()
+    allow_partial: bool = False
+    adapter: str | None = None
+    scores: str | None = None
+    read_back: str = "footers"
+    token_env: str = "HF_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class HydrateConfig:
+    """`engine.hydrate`: field for field `schemas/config.json#hydrate`, where each is described."""
+
+    pictures: Sequence[str] = ()
+    out: str | None = None
+    revision: str | None = None
+    skip_missing: bool = False
+    token_env: str = "HF_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """`engine.loop`: field for field `schemas/config.json#loop`, where each is described."""
+
+    out: str | None = None
+    rounds: int = 1
+    seeds: Sequence[int] = (0,)
+    arms: Sequence[str] = ("untouched", "ecso", "tuned_ecso", "tuned_reference")
+    start_from: str = "base"
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stop: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    heldout_text: str = "fail"
+    draw_heldout: str | None = None
+    short: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_section(path: str, section: str) -> dict[str, Any]:

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.backends import adapters
 from engine.config import GenerateConfig
 from engine.errors import UsageError
-from engine.strategies import PROMPTS, prompts
+from engine.strategies import prompt_set
 from engine.version import SCHEMA_VERSION
 
 SCHEME = 1
 """Raised when this file changes what is hashed."""
+PUBLISHED = ("query", "closed")
+"""ECSO as published (`--caption`, `--eyes`)."""
 HEAD_AND_TAIL = 1 << 20
 """Bytes at each end of a weight file that stand for it: a hash of 14 GB would cost a minute at every start."""
 
@@ -44,11 +47,24 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         "retries": config.retries,
         "max_tokens": config.max_tokens,
         "seed": config.seed,
-        "prompt_set_sha256": prompts.digest(PROMPTS.get(config.strategy, ())),
+        "prompt_set_sha256": prompt_set(config.strategy, config.caption),
         "queries": config.queries,
         "split": config.split,
         "columns": dict(config.columns),
     }
+    # Named only where they differ from the method: runs from before there were such options stay resumable.
+    found |= {
+        name: value
+        for name, value in {"caption": config.caption, "eyes": config.eyes}.items()
+        if value not in PUBLISHED
+    }
+    if config.calibration:
+        from engine.calibration.document import load
+
+        calibration = load(config.calibration)
+        found |= {"calibration": calibration.fingerprint(), "threshold": calibration.threshold}
+    if config.adapter is not None:
+        found["adapter"] = adapters.read(config.adapter).digest
     if backend == "scripted":
         found["scripted_harmful"] = config.scripted_harmful
     return found
@@ -78,6 +94,15 @@ def resolve_model(config: GenerateConfig, backend: str) -> tuple[str, str, str |
     if config.model.startswith((".", "/", "~")) or config.model.count("/") != 1:
         raise UsageError(f"--model {config.model}: no such folder; give tiny, a model folder, or a Hub id ORG/NAME")
     return config.model, config.model, hub_commit(config.model, config.revision)
+
+
+def adapted_revision(adapter: str | None, load: str, model: str, revision: str | None) -> str | None:
+    """The model's revision with the adapter's digest behind it. UsageError where the adapter is for another model."""
+    if adapter is None:
+        return revision
+    found = adapters.read(adapter)
+    adapters.check_base(found, load, model, revision)
+    return f"{revision or 'unknown'}+adapter-{found.digest}"
 
 
 def folder_digest(folder: Path) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from engine import backends, fingerprint, strategies
 from engine.answering import RunFacts
-from engine.backends import BackendConfig
+from engine.backends import BackendConfig, adapters
+from engine.calibration.document import check_judge
+from engine.calibration.document import load as load_calibration
 from engine.config import GenerateConfig
 from engine.errors import UsageError
 from engine.pictures import PictureCaps
-from engine.sources import SourceConfig, open_source
-from engine.sources.base import Plan
+from engine.sources import Plan, SourceConfig, open_source
 from engine.sources.select import select
 from engine.strategies import StrategyOptions
 from engine.version import version
@@ -63,6 +64,7 @@ class Job:
             engine_version=version(),
             seed=self.config.seed,
             threshold=self.options.threshold,
+            curve=self.options.curve,
         )
         local = "://" not in self.out
         return WorkerSetup(
@@ -86,10 +88,12 @@ def plan_job(config: GenerateConfig) -> Job:
     backend = backends.resolve(config.backend, config.gpus_per_worker or 0.0)
     if backend == "openai" and not config.base_url:
         raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
-    options = StrategyOptions(preset=config.preset, retries=config.retries, max_tokens=config.max_tokens)
+    options = strategy_options(config)
     strategies.create(config.strategy, options)
     load, model, revision = fingerprint.resolve_model(config, backend)
     fields = fingerprint.fields(config, backend=backend, model=model, revision=revision)
+    if config.calibration:
+        check_judge(load_calibration(config.calibration), fields, config.calibration)
     digest = fingerprint.digest(fields)
     source = open_source(
         SourceConfig(
@@ -125,8 +129,27 @@ def plan_job(config: GenerateConfig) -> Job:
         ),
         options=options,
         model=model,
-        revision=revision,
+        revision=fingerprint.adapted_revision(config.adapter, load, model, revision),
     )
+
+
+def strategy_options(config: GenerateConfig) -> StrategyOptions:
+    """What the strategy is told; threshold and curve come from the calibration, where there is one."""
+    options = StrategyOptions(
+        preset=config.preset,
+        retries=config.retries,
+        max_tokens=config.max_tokens,
+        caption=config.caption,
+        eyes=config.eyes,
+    )
+    if config.calibration is None:
+        return options
+    calibration = load_calibration(config.calibration)
+    return replace(options, threshold=calibration.threshold, curve=calibration.curve)
+
+
+ADAPTED = ("transformers", "vllm")
+"""Backends that can load a LoRA adapter."""
 
 
 class BackendFlags(Protocol):
@@ -134,6 +157,8 @@ class BackendFlags(Protocol):
 
     @property
     def revision(self) -> str | None: ...
+    @property
+    def adapter(self) -> str | None: ...
     @property
     def base_url(self) -> str | None: ...
     @property
@@ -158,6 +183,7 @@ class BackendFlags(Protocol):
 
 def backend_config(config: BackendFlags, name: str, load: str, **more: Any) -> BackendConfig:
     """The engine of one worker; `load` is where its weights are."""
+    adapter, kwargs = adapted(config, name)
     gpus = config.gpus_per_worker
     if gpus is None:
         gpus = 1.0 if name in ("vllm", "transformers") and gpus_here() else 0.0
@@ -165,18 +191,37 @@ def backend_config(config: BackendFlags, name: str, load: str, **more: Any) -> B
         name=name,
         model=load,
         revision=config.revision,
+        adapter=adapter,
         base_url=config.base_url,
         api_key_env=config.api_key_env,
         tensor_parallel=config.tensor_parallel,
         gpus=gpus,
         engine_args=dict(config.engine_arg),
-        chat_template_kwargs=dict(config.chat_template_kwargs),
+        chat_template_kwargs=kwargs,
         picture_prep=config.picture_prep,
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
         scripted_harmful=config.scripted_harmful,
         **more,
     )
+
+
+def adapted(config: BackendFlags, name: str) -> tuple[str | None, dict[str, Any]]:
+    """(adapter folder, chat template arguments): the adapter's own template, unless another is given.
+
+    UsageError where the backend takes none, or the folder holds none.
+    """
+    kwargs = dict(config.chat_template_kwargs)
+    if config.adapter is None:
+        return None, kwargs
+    if name not in ADAPTED:
+        raise UsageError(f"--adapter: not with --backend {name}; only {' and '.join(ADAPTED)} load one")
+    found = adapters.read(config.adapter)
+    if name == "vllm" and found.whole:
+        raise UsageError(f"--adapter {found.folder}: holds {', '.join(found.whole)} whole, which vLLM does not take")
+    if found.template is not None:
+        kwargs.setdefault("chat_template", found.template)
+    return found.folder, kwargs
 
 
 def gpus_here() -> bool:

@@ -17,7 +17,8 @@ PLAIN_EVERY_S = 10.0
 class Tally:
     """Counts of one run, and the rates made from them."""
 
-    def __init__(self, total: int | None, before: int = 0) -> None:
+    def __init__(self, total: int | None, before: int = 0, accepted: int = 0) -> None:
+        """`before`, `accepted`: rows that an earlier part of the run finished, and accepted."""
         self.total = total
         self.before = before
         self.states: Counter[str] = Counter()
@@ -26,7 +27,7 @@ class Tally:
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.completion_tokens = 0
-        self.accepted = 0
+        self.accepted = accepted
         self.started = time.monotonic()
         self.ready: float | None = None
         self.last: float | None = None

@@ -25,9 +25,9 @@ from engine.breaker import Breaker
 from engine.errors import BreakerError, EngineDeadError, OutputError, PromptError, RowError, UsageError
 from engine.journal.lock import RunLock
 from engine.journal.store import Store
-from engine.judges import files, imported, make
+from engine.judges import FILE_JUDGES, files, imported, make
 from engine.judges.base import Judge, Judged
-from engine.judges.files import Window
+from engine.judges.files import Key, Window
 from engine.judges.pictures import RunPictures
 from engine.judges.planning import AnnotateConfig, JudgeSetup, check, open_sealed, plan_judge, split_name
 from engine.types import Query
@@ -57,6 +57,8 @@ class Report:
     others: int = 0
     verdicts: Counter[str] = value(default_factory=Counter)
     files: list[str] = value(default_factory=list)
+    key: Key | None = None
+    """Names the annotations of this judge, as it was when it judged."""
 
 
 def annotate(config: AnnotateConfig) -> list[Report]:
@@ -67,7 +69,10 @@ def annotate(config: AnnotateConfig) -> list[Report]:
     check(config)
     manifest = open_sealed(config.run, allow_partial=config.allow_partial)
     named = [split_name(given) for given in config.judge]
-    planned = [(name, path, None if path else plan_judge(config, name, manifest)) for name, path in named]
+    planned = [
+        (name, path, plan_judge(config, name, manifest, path) if path is None or name in FILE_JUDGES else None)
+        for name, path in named
+    ]
     store = Store(config.run)
     reports = []
     with RunLock(store, if_running="fail"):
@@ -81,7 +86,7 @@ def annotate(config: AnnotateConfig) -> list[Report]:
 
 def _import(store: Store, config: AnnotateConfig, name: str, path: str, manifest: dict[str, Any]) -> Report:
     key = imported.key_of(name, path, config.field)
-    report = Report(name, key.version, key.field)
+    report = Report(name, key.version, key.field, key=key)
     known = files.run_ids(store, manifest)
     report.eligible = len(known)
     if config.force:
@@ -102,7 +107,7 @@ def _judge(store: Store, config: AnnotateConfig, judge: Judge, setup: JudgeSetup
     key = setup.key
     if config.force:
         files.remove(store, key)
-    report = Report(key.judge, key.version, key.field)
+    report = Report(key.judge, key.version, key.field, key=key)
     finished = files.done(store, key)
     windows, todo, report.eligible = files.plan(store, setup.manifest, key.field, finished)
     report.before = report.eligible - todo
@@ -234,7 +239,8 @@ class AnnotateWorker:
 
     def _start(self) -> None:
         """Load the model, where the judge asks one."""
-        self._backend = None if self._judge.backend is None else create(self._judge.backend)
+        make_model = self._judge.create or create
+        self._backend = None if self._judge.backend is None else make_model(self._judge.backend)
         if self._backend is not None:
             self._wait(self._backend.start())
         self._admission = Admission(ROWS_WITHOUT_MODEL if self._backend is None else self._backend.capacity)
@@ -325,7 +331,7 @@ class AnnotateWorker:
         for (query, _), judged in zip(rows, found, strict=True):
             if isinstance(judged, Judged):
                 verdicts[judged.verdict or "none"] += 1
-                values = {"verdict": judged.verdict, "p": judged.p, "text": judged.text}
+                values = {"verdict": judged.verdict, "p": judged.p, "score": judged.score, "text": judged.text}
                 made.append({"query_id": query.query_id, **values, "embedding": judged.embedding})
             elif judged is not None:
                 counts["failures"].append((type(judged).__name__, str(judged)))

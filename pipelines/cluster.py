@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,13 @@ QUIET = {
     # Where there is no GPU, Ray is not to hide what is none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Ray Data holds reading back by what the workers have in hand, always: by default it lets the readers run ahead until
+# half of the object store is full, and small blocks do not even stand there but in the driver's own memory.
+PACED = {"RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD": "0"}
+# What a cluster of one run reports to nobody: every sample takes time from an engine that shares its cores.
+UNHEARD = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
+READ_AHEAD = 2.0
+"""Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""
 RUN_VARIABLE = "ECSO_RUN_TOKEN"
 PACKAGES = ("engine", "pipelines", "schemas")
 
@@ -35,15 +43,71 @@ def joined(*, slots: int, logs: str | None) -> Iterator[None]:
     A local cluster counts logical slots, not cores: an actor that waits for an engine needs no core of its own. A
     cluster that was there before (a test's, a notebook's) is used and left as it is.
     """
-    for key, value in QUIET.items():
+    for key, value in {**QUIET, **PACED, **({} if _elsewhere() else UNHEARD)}.items():
         os.environ.setdefault(key, value)
     import ray
 
-    if ray.is_initialized():
+    if _keeper is not None:
+        _keeper.ensure(slots, logs)
+        yield
+    elif ray.is_initialized():
+        yield
+    else:
+        with _started(slots, logs):
+            yield
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Inside: the first `joined` starts Ray and leaves it to the next ones; it ends with this block.
+
+    For commands that do many runs, since every start costs seconds. Where nothing is joined, nothing is started.
+    """
+    global _keeper
+    if _keeper is not None:
         yield
         return
+    _keeper = _Keeper()
+    try:
+        yield
+    finally:
+        kept, _keeper = _keeper, None
+        kept.close()
+
+
+class _Keeper:
+    """The cluster of a `shared` block."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._slots = 0
+
+    def ensure(self, slots: int, logs: str | None) -> None:
+        """Start it, or start a larger one where the next run needs more slots. One that was there before is used."""
+        import ray
+
+        if ray.is_initialized() and (not self._slots or slots <= self._slots):
+            return
+        self.close()
+        self._stack.enter_context(_started(slots, logs))
+        self._slots = max(slots, os.cpu_count() or 1)
+
+    def close(self) -> None:
+        """Stop it, if it was started here."""
+        self._stack.close()
+        self._slots = 0
+
+
+_keeper: _Keeper | None = None
+
+
+@contextmanager
+def _started(slots: int, logs: str | None) -> Iterator[None]:
+    import ray
+
     with _quiet_stderr(logs), _watched():
-        ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
+        with _apart():
+            ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield
         finally:
@@ -64,19 +128,44 @@ def _watched() -> Iterator[None]:
         guard.wait()
 
 
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Daemons started inside get a session of their own: a signal to the driver's whole group (`kill -TERM -PGID`, a
+    service manager, a closed terminal) must end the driver alone, which then drains with their help.
+
+    Ray blocks SIGINT in them and nothing else, and has no option for it, hence the class that it starts them with.
+    """
+    from ray._private import services
+
+    plain = getattr(services, "ConsolePopen", None)
+    if plain is None:  # another version of Ray: as it was
+        yield
+        return
+    services.ConsolePopen = partial(plain, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
 def cores() -> int:
     """Cores that one node has for workers: all of this machine's, or one where the nodes are others'."""
-    if os.environ.get("RAY_ADDRESS", "local") != "local":
+    if _elsewhere():
         return 1
     return len(os.sched_getaffinity(0))
 
 
+def _elsewhere() -> bool:
+    """Whether RAY_ADDRESS names a cluster that others started."""
+    return (os.environ.get("RAY_ADDRESS") or "local") != "local"
+
+
 def _options(slots: int) -> dict[str, Any]:
-    address = os.environ.get("RAY_ADDRESS")
-    if not address or address == "local":
+    if not _elsewhere():
         return {"address": "local", "num_cpus": max(slots, os.cpu_count() or 1), "include_dashboard": False}
     # Workers on other nodes have no checkout: they get ours.
     packages = [import_module(name) for name in PACKAGES]
+    address = os.environ["RAY_ADDRESS"]
     return {"address": address, "runtime_env": {"py_modules": packages, "env_vars": QUIET}}
 
 
@@ -111,6 +200,7 @@ def configure(*, workers: int) -> None:
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = 1  # one envelope, one block, at once: see pipelines/blocks.py
+    context.downstream_capacity_backpressure_ratio = READ_AHEAD
     context.max_consecutive_actor_init_deaths = 3 * workers
     context.max_errored_blocks = 0  # a dropped block would drop good rows; errors are handled per row
     context.execution_options.preserve_order = False
@@ -118,4 +208,5 @@ def configure(*, workers: int) -> None:
     # Its default of 1.75 would never be reached: a worker is sent 18 blocks for the 16 that it works on.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     for name in ("ray.data", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        # What ends a run is told by the driver in one line; Ray Data would print the worker's traceback before it.
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -24,9 +24,10 @@ class Control:
         self._fatal = self._fatal or message
         self.stop("fatal")
 
-    def stats(self, worker: str, counters: dict[str, Any]) -> None:
-        """The latest counters of one worker."""
+    def stats(self, worker: str, counters: dict[str, Any]) -> str | None:
+        """The latest counters of one worker; the reason to stop, if there is one."""
         self._stats[worker] = counters
+        return self._stop
 
     def state(self) -> tuple[str | None, str | None, int]:
         """(stop reason, fatal message, workers that are ready)."""

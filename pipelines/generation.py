@@ -6,7 +6,6 @@ the journal. So a run can be killed anywhere, and what was acknowledged is there
 
 from __future__ import annotations
 
-import pickle
 import queue
 import signal
 import sys
@@ -26,10 +25,12 @@ from pipelines import cluster
 from pipelines.placement import cpus_of
 
 CALLS_PER_WORKER = 16
-"""Blocks that one worker works on at once: with up to 32 rows each, more rows than an engine admits."""
+"""Blocks that one worker works on at once: with 32 rows each or more, more rows than an engine admits."""
 QUEUED_PER_WORKER = CALLS_PER_WORKER + 2
 """Blocks that are sent to one worker: two wait there, so that it never waits for Ray."""
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S, HEED_EVERY_S = 0.2, 1.0
+"""How often the control actor is asked: while engines start or the run ends, and in between (each question takes
+milliseconds from the engine where it shares the cores)."""
 
 
 @dataclass
@@ -74,16 +75,14 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
 
 def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> Iterator[Any]:
     """The dataset of acknowledgements, block by block."""
-    import pyarrow as pa
     import ray
     from ray.data import ActorPoolStrategy
 
     from pipelines.placement import resources
-    from pipelines.reading import block_rows, read_windows
+    from pipelines.reading import block_rows, bundles, read_windows
     from pipelines.worker import GenerateWorker
 
     low, high = job.config.pool
-    windows = [pa.table({"window": [pickle.dumps(planned)]}) for planned in job.plan.windows]
     strategy = ActorPoolStrategy(
         min_size=low,
         max_size=high,
@@ -92,7 +91,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
         enable_true_multi_threading=True,
     )
     dataset = (
-        ray.data.from_arrow(windows)
+        ray.data.from_arrow(bundles(job.plan.windows))
         .map_batches(
             read_windows,
             batch_size=None,
@@ -132,7 +131,8 @@ def _follow(
             now = time.monotonic()
             if lost.is_set():
                 stop.because("lock lost", code=1)
-            if now - last_look > LOOK_EVERY_S:
+            quiet = tally.ready is not None and stop.reason is None
+            if now - last_look > (HEED_EVERY_S if quiet else LOOK_EVERY_S):
                 last_look = now
                 _look(handle, stop, tally, config)
             if stop.deadline is not None and (now > stop.deadline or stop.signals > 1):

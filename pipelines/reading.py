@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import ray
 
 from engine.errors import SourceError
-from engine.sources.base import PictureCaps, SourceRow, bad_row_id, iter_rows, load
+from engine.sources import PictureCaps, SourceRow, bad_row_id, iter_rows, load
 from engine.types import Query
 from pipelines.blocks import Row, to_table, wrap
 
-LARGEST_BLOCK = 32
-BLOCK_BYTES = 16 << 20
+USUAL_BLOCK, LARGEST_BLOCK = 32, 256
+BLOCK_BYTES = 8 << 20
 """A block travels to one actor: few rows keep many actors busy, few bytes keep the object store small."""
+MOST_TASKS = 128
 
 
 def block_rows(total: int, slots: int) -> int:
     """Rows of a block, so that `slots` (workers times blocks that each holds) are filled about twice over: what stands
-    in one worker's queue cannot be taken over by another. At most 32, where a task's own cost is small enough."""
-    return max(1, min(LARGEST_BLOCK, total // (2 * slots)))
+    in one worker's queue cannot be taken over by another. Ray's driver keeps some kilobytes of every block for as long
+    as the run lasts, so a run that fills its slots twenty times over gets blocks of up to 256 rows instead of 32."""
+    return max(1, min(USUAL_BLOCK, total // (2 * slots)), min(LARGEST_BLOCK, total // (20 * slots)))
+
+
+def bundles(windows: Sequence[Any], most: int = MOST_TASKS) -> list[pa.Table]:
+    """The windows, pickled, in at most `most` tables of consecutive ones: one read task each. A task and its input
+    cost the driver about 45 kB and some milliseconds before the first row, so their number must not grow with the
+    rows."""
+    size = -(-len(windows) // most)
+    pickled = [pickle.dumps(window) for window in windows]
+    return [pa.table({"window": pickled[start : start + size]}) for start in range(0, len(pickled), size)]
 
 
 def read_windows(batch: pa.Table, *, done: list[Any], control: Any, caps: PictureCaps, rows: int) -> Iterator[pa.Table]:

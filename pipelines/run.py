@@ -63,8 +63,12 @@ def _answer_and_seal(job: Job, state: RunState, finished: Done, lock: RunLock) -
     _say(
         f"run {state.run_id} · fingerprint {job.fingerprint[:8]} · {job.plan.total:,} rows, {before:,} done · {job.out}"
     )
-    tally = Tally(job.plan.total, before)
-    stop = execute(job, state.run_id, finished, tally, lock.lost) if before < job.plan.total else Stop()
+    tally = Tally(job.plan.total, before, finished.accepted)
+    stop = Stop()
+    if job.config.target_accepted is not None and finished.accepted >= job.config.target_accepted:
+        stop.because("target")  # a run that was killed between its last row and its seal
+    elif before < job.plan.total:
+        stop = execute(job, state.run_id, finished, tally, lock.lost)
     if lock.lost.is_set():
         raise OutputError(f"{job.out}: the run lock was taken away; nothing is sealed, the journal keeps what is done")
     _say("sealing")
@@ -140,13 +144,12 @@ def show(out: str, manifest: Manifest, config: GenerateConfig) -> None:
     """The table of harmless rates and where the data set is."""
     from rich.console import Console
 
-    from engine.curation.reading import transcripts
-    from engine.evaluation.harmless import COLUMNS, harmless_table, to_rich
+    from engine.evaluation.harmless import to_rich
+    from pipelines import closing
 
     console = Console()
     store = Store(out)
-    rows = (row for batch in transcripts(store, manifest, COLUMNS) for row in batch)
-    found = harmless_table(rows, config.queries, manifest["models"][0]["name"])
+    found = closing.table(out, manifest, config.queries)
     if found is not None:
         console.print(to_rich(found, config.strategy))
     counts = manifest["counts"]

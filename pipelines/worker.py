@@ -14,14 +14,14 @@ import threading
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
 
 from engine import strategies
-from engine.admission import Admission
+from engine.admission import Admission, Claim
 from engine.answering import answer, failed
 from engine.backends import create
 from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
@@ -33,8 +33,8 @@ from engine.types import Query, Transcript
 from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
 
 CONTROL_EVERY_S = 0.5
-ACKS_EVERY_S = 0.25
-ACKS_AT_ONCE = 32
+ACKS_EVERY_S = 1.0
+ACKS_AT_ONCE = 256
 T = TypeVar("T")
 Finished = queue.SimpleQueue[Ack | BaseException]
 
@@ -83,8 +83,7 @@ class GenerateWorker:
         """Follow the control actor, and tell it this worker's counters; without it there is no driver to work for."""
         while True:
             try:
-                self._control.stats.remote(self._id, asdict(self._backend.stats()))
-                stop = ray.get(self._control.state.remote(), timeout=30)[0]
+                stop = ray.get(self._report(), timeout=30)
             except ray.exceptions.ActorDiedError:
                 stop = "no driver"
             except ray.exceptions.RayError:
@@ -92,6 +91,9 @@ class GenerateWorker:
             if stop is not None:
                 self._stopping.set()
             time.sleep(CONTROL_EVERY_S)
+
+    def _report(self) -> Any:
+        return self._control.stats.remote(self._id, asdict(self._backend.stats()))
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         rows = [row for table in unwrap(batch) for row in to_rows(table)]
@@ -116,6 +118,8 @@ class GenerateWorker:
     def _deliver(self, task: asyncio.Task[Ack], finished: Finished) -> None:
         self._tasks.discard(task)
         self._flush_if_idle()
+        if not self._tasks:
+            self._report()  # before the last acknowledgement, so that the manifest counts every call
         finished.put(task.exception() or task.result())
 
     async def _handle(self, row: Row) -> Ack:
@@ -128,7 +132,7 @@ class GenerateWorker:
         if row.problem is not None:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
             return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
-        async with self._admission.hold(self._backend.cost(query)):
+        async with self._admission.hold(*self._claim(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
             if self._is_done(query.query_id, query.source_key):
@@ -137,6 +141,12 @@ class GenerateWorker:
         for picture in query.pictures:
             self._writer.add_picture(picture)
         return await self._durable(self._keep(query, transcript))
+
+    def _claim(self, query: Query) -> Claim:
+        """What the row costs without its pictures, and what they add, which rows on the same pictures share."""
+        own = self._backend.cost(replace(query, pictures=()))
+        key = ",".join(picture.sha256 for picture in query.pictures)
+        return Claim(own, key, self._backend.cost(query) - own)
 
     async def _durable(self, ack: Ack) -> Ack:
         """On an object store, hold the acknowledgement back until its segment is there. Segments are put every 30 s at
@@ -236,7 +246,7 @@ def ack_of(transcript: Transcript) -> Ack:
 
 
 def _take(finished: Finished, left: int) -> list[Ack | BaseException]:
-    """At least one, then what comes within a quarter of a second: an acknowledgement a row would cost a block a row."""
+    """At least one, then what comes within a second: an acknowledgement a row would cost a block a row."""
     acks = [finished.get()]
     until = time.monotonic() + ACKS_EVERY_S
     while len(acks) < min(left, ACKS_AT_ONCE):

@@ -17,14 +17,16 @@ from engine import config, types
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "engine", "pipelines")
-DOORS = {"generate", "curate", "annotate", "leakage", "__main__"}
+DOORS = {"generate", "evaluate", "calibrate", "curate", "annotate", "leakage", "__main__"}
 """Modules directly under engine/ that are doors: they and engine.commands may look down on everything."""
 HEAVY = {
     "ray": ("pipelines/",),
     "vllm": ("engine/backends/vllm",),
     "huggingface_hub": ("engine/sources/hub.py", "engine/fingerprint.py"),
-    "torch": ("engine/backends/", "engine/tiny/"),
-    "transformers": ("engine/backends/", "engine/tiny/"),
+    "torch": ("engine/backends/", "engine/tiny/", "engine/training/"),
+    "transformers": ("engine/backends/", "engine/tiny/", "engine/training/"),
+    "trl": ("engine/training/",),
+    "peft": ("engine/training/", "engine/backends/transformers.py"),
 }
 
 
@@ -101,6 +103,9 @@ def test_strategies_and_backends_meet_only_in_the_pipeline() -> None:
         (types.Step, schemas.load("transcript")["$defs"]["step"]),
         (config.GenerateConfig, schemas.load("config")["properties"]["generate"]),
         (config.CurateConfig, schemas.load("config")["properties"]["curate"]),
+        (config.EvaluateConfig, schemas.load("config")["properties"]["evaluate"]),
+        (config.CalibrateConfig, schemas.load("config")["properties"]["calibrate"]),
+        (config.LoopConfig, schemas.load("config")["properties"]["loop"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import fingerprint
-from engine.admission import Admission
+from engine.admission import Admission, Claim
 from engine.answering import seed_of
 from engine.breaker import Breaker
 from engine.commands._flags import parser
@@ -57,12 +57,49 @@ class TestAdmission:
 
         assert asyncio.run(main()) == ["a", "heavy", "b", "c"]
 
+    @given(
+        st.lists(st.tuples(st.integers(1, 9), st.sampled_from("abc"), st.integers(0, 30)), max_size=40),
+        st.integers(1, 60),
+    )
+    def test_what_rows_share_is_counted_once(self, rows: list[tuple[int, str, int]], capacity: int) -> None:
+        async def main() -> None:
+            admission = Admission(capacity)
+            inside: list[tuple[int, str, int]] = []
+
+            async def row(own: int, key: str, shared: int) -> None:
+                async with admission.hold(own, key, shared):
+                    inside.append((own, key, shared))
+                    assert admission.held <= capacity
+                    least = sum(row[0] for row in inside) if len(inside) > 1 else 0
+                    assert admission.held >= min(least, capacity)
+                    await asyncio.sleep(0)
+                    inside.remove((own, key, shared))
+
+            await asyncio.gather(*(row(*found) for found in rows))
+            assert admission.held == 0
+
+        asyncio.run(main())
+
+    def test_two_rows_on_one_picture_fit_where_two_pictures_would_not(self) -> None:
+        async def main() -> tuple[int, int]:
+            admission, together, apart = Admission(100), 0, 0
+            async with admission.hold(20, "a", 60):
+                async with admission.hold(20, "a", 60):
+                    together = admission.held
+                other = asyncio.create_task(admission._acquire(Claim(20, "b", 60)))
+                await asyncio.sleep(0)
+                apart = admission.held
+            await asyncio.wait_for(other, 1)
+            return together, apart
+
+        assert asyncio.run(main()) == (100, 80)
+
     def test_a_cancelled_waiter_blocks_nobody(self) -> None:
         async def main() -> None:
             admission = Admission(1)
             async with admission.hold(1):
-                waiter = asyncio.create_task(admission._acquire(1))
-                last = asyncio.create_task(admission._acquire(1))
+                waiter = asyncio.create_task(admission._acquire(Claim(1)))
+                last = asyncio.create_task(admission._acquire(Claim(1)))
                 await asyncio.sleep(0)
                 waiter.cancel()
             await asyncio.wait_for(last, 1)

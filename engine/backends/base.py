@@ -24,6 +24,8 @@ class BackendConfig:
     name: str
     model: str
     revision: str | None = None
+    adapter: str | None = None
+    """Folder of a LoRA adapter that goes onto the model."""
     base_url: str | None = None
     api_key_env: str | None = None
     tensor_parallel: int = 1
@@ -33,6 +35,8 @@ class BackendConfig:
     picture_prep: str = "processor"
     """pad (to a square, mean colour, as LLaVA trains) or processor (the model's own preparation)."""
     trust_remote_code: bool = False
+    text_only: bool = False
+    """The model reads text and takes no pictures: some judges' models."""
     seed: int = 0
     scripted_harmful: float = 0.4
     scripted_latency_ms: float = 0.0

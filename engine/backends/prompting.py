@@ -33,6 +33,8 @@ MIN_ROOM = 16
 `max_tokens` is cut to what is left: a long prompt still gets its short answer, and the finish reason says `length`."""
 PLACEHOLDERS = ("image_token", "boi_token")
 """Attributes of processors that name the placeholder their template writes for one picture."""
+NO_PLACEHOLDER = -1
+"""The id that stands for none: the model reads text only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,16 @@ class Prompter:
         self._bos = _bos(self.tokenizer)
         self._prefixes = self._adds_prefix()
         self._skeletons: dict[tuple[tuple[str, int], ...], _Skeleton] = {}
-        self.placeholder = self._find_placeholder()
-        self.placeholder_id = int(self._added_ids[self.placeholder])
+        self.placeholder = "" if isinstance(processor, TextProcessor) else self._find_placeholder()
+        self.placeholder_id = int(self._added_ids.get(self.placeholder, NO_PLACEHOLDER))
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The template's text, texts put in as they are; the BOS token that the tokenizer adds is not part of it."""
+    def render(self, messages: Sequence[Message], *, answered: bool = False) -> str:
+        """The template's text, texts put in as they are; the BOS token that the tokenizer adds is not part of it.
+        `answered`: the last message is the assistant's, so that no turn is opened for it."""
         chat = [{"role": m.role, "content": _content(m)} for m in messages]
+        kwargs = {"tokenize": False, "add_generation_prompt": not answered, **self._kwargs}
         try:
-            return str(
-                self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **self._kwargs)
-            )
+            return str(self._processor.apply_chat_template(chat, **kwargs))
         except Exception as error:
             raise PromptError(f"the chat template does not render this conversation: {_short(error)}") from error
 
@@ -93,6 +95,17 @@ class Prompter:
         if ids.count(self.placeholder_id) != len(pictures):
             raise PromptError(f"the chat template wrote {ids.count(self.placeholder_id)} pictures, not {len(pictures)}")
         return Prompt(tuple(ids), pictures, prompt_sha256(ids, pictures))
+
+    @property
+    def template(self) -> str | None:
+        """The chat template that was given instead of the model's own."""
+        found = self._kwargs.get("chat_template")
+        return None if found is None else str(found)
+
+    def following(self, text: str) -> list[int]:
+        """Ids of a text behind a prompt (an answer to learn): special-token strings in it stay text, and no space is
+        put before it (LLaVA-1.5's tokenizer puts one before whatever it is given)."""
+        return self._run(text, first=False, behind=True)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The answer's text, without special tokens, otherwise exactly what the model wrote."""
@@ -140,19 +153,19 @@ class Prompter:
         swallows = bool(ids) and not run and ids[-1] in self._added and self._added[ids[-1]].rstrip
         return tail.lstrip() if swallows else tail
 
-    def _run(self, text: str, *, first: bool) -> list[int]:
+    def _run(self, text: str, *, first: bool, behind: bool = False) -> list[int]:
         """Plain text to ids. Added tokens that are no special ones (`<tool_call>`) are broken after one character."""
         if not text:
             return []
-        ids = self._plain(text, first=first)
+        ids = self._plain(text, first=first, behind=behind)
         found = self._word_added.search(text)
         if found is None or len(found.group()) < 2:
             return ids
         cut = found.start() + 1
-        return self._run(text[:cut], first=first) + self._run(text[cut:], first=False)
+        return self._run(text[:cut], first=first, behind=behind) + self._run(text[cut:], first=False, behind=behind)
 
-    def _plain(self, text: str, *, first: bool) -> list[int]:
-        if first or not self._prefixes:
+    def _plain(self, text: str, *, first: bool, behind: bool = False) -> list[int]:
+        if not behind and (first or not self._prefixes):
             return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
         for guard in ("\n", "=", "0", "a", "."):  # something in front, so that no space is put before the run
             before = list(self.tokenizer.encode(guard, add_special_tokens=False, split_special_tokens=True))
@@ -188,15 +201,35 @@ class Prompter:
         return token
 
 
-def load_processor(model: str, revision: str | None, *, trust_remote_code: bool = False) -> Any:
-    """The model's processor (tokenizer, picture preparation, chat template).
+class TextProcessor:
+    """A tokenizer in a processor's place, for models that read text only. Raises KeyError where a picture is shown."""
+
+    image_processor = None
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def apply_chat_template(self, chat: Sequence[Mapping[str, Any]], **kwargs: Any) -> str:
+        """Their templates take each turn's content as one text."""
+        turns = [{**turn, "content": "".join(part["text"] for part in turn["content"])} for turn in chat]
+        return str(self.tokenizer.apply_chat_template(turns, **kwargs))
+
+
+def load_processor(
+    model: str, revision: str | None, *, trust_remote_code: bool = False, text_only: bool = False
+) -> Any:
+    """The model's processor (tokenizer, picture preparation, chat template). `text_only`: its tokenizer alone.
 
     Raises UsageError where the folder or repository is none of a model, and where the model takes no pictures.
     """
-    from transformers import AutoProcessor
+    from transformers import AutoProcessor, AutoTokenizer
 
     found = class_of(model, revision, trust_remote_code=trust_remote_code)
     try:
+        if text_only:
+            return TextProcessor(
+                AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+            )
         processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise UsageError(f"--model {model}: its processor does not load: {_short(error)}") from error

@@ -15,12 +15,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.backends.base import BackendConfig, BackendStats
 from engine.backends.batching import Answer, Batcher, Job
+from engine.backends.features import Features, beside, expand, is_beside, make, stack, types_of
 from engine.backends.labels import LabelIds, logsumexp
-from engine.backends.prompting import Prompt, Prompter, class_of, context_of, load_processor, prepare, room
+from engine.backends.prompting import (
+    NO_PLACEHOLDER,
+    Prompt,
+    Prompter,
+    class_of,
+    context_of,
+    load_processor,
+    prepare,
+    room,
+)
 from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling
 
@@ -35,15 +45,6 @@ SMALL_MODEL = 50_000_000
 """Parameters under which a CPU model gets one thread."""
 STRAGGLERS, STRAGGLER_STEPS = 4, 16
 """A batch is broken off when at most 1/4 of it still writes, at least half a batch waits, and 16 steps were made."""
-
-
-class Features(NamedTuple):
-    """One picture as the model takes it: the ids that replace its placeholder, and its tensors by name."""
-
-    token_ids: list[int]
-    types: list[int] | None
-    tensors: dict[str, Any]
-    bytes: int
 
 
 class TransformersBackend:
@@ -82,12 +83,14 @@ class TransformersBackend:
         import torch
 
         config, args = self._config, self._config.engine_args
-        trust = config.trust_remote_code
-        self._prompter = Prompter(
-            load_processor(config.model, config.revision, trust_remote_code=trust), config.chat_template_kwargs
-        )
+
+        def processor() -> Any:
+            trust, text_only = config.trust_remote_code, config.text_only
+            return load_processor(config.model, config.revision, trust_remote_code=trust, text_only=text_only)
+
+        self._prompter = Prompter(processor(), config.chat_template_kwargs)
         # A second one for the picture thread: fast tokenizers must not be used from two threads at once.
-        self._processor = load_processor(config.model, config.revision, trust_remote_code=trust)
+        self._processor = processor()
         self._labels = LabelIds(self._prompter.tokenizer)
         self._device = torch.device(str(args.get("device", "cuda" if torch.cuda.is_available() else "cpu")))
         self._batch_size = int(args.get("batch_size", BATCH_CPU if self._device.type == "cpu" else BATCH_GPU))
@@ -145,7 +148,7 @@ class TransformersBackend:
         self, prompt: Prompt, features: list[Features], sampling: Sampling, label_ids: dict[str, tuple[int, ...]]
     ) -> Job:
         """The request with its placeholders replaced. Raises PromptError where it does not fit."""
-        token_ids = _expand(prompt.token_ids, self._prompter.placeholder_id, features)
+        token_ids = expand(prompt.token_ids, self._prompter.placeholder_id, features)
         loop = asyncio.get_running_loop()
         return Job(
             token_ids=token_ids,
@@ -184,16 +187,7 @@ class TransformersBackend:
 
     def _make_features(self, picture: Picture) -> Features:
         image = prepare(picture, self._config.picture_prep)
-        made = dict(
-            self._processor(
-                text=[self._prompter.placeholder], images=[image], add_special_tokens=False, return_tensors="pt"
-            )
-        )
-        token_ids = made.pop("input_ids")[0].tolist()
-        made.pop("attention_mask", None)
-        types = made.pop("mm_token_type_ids", None)
-        size = sum(tensor.numel() * tensor.element_size() for tensor in made.values())
-        return Features(token_ids, None if types is None else types[0].tolist(), made, size)
+        return make(self._processor, self._prompter.placeholder, image)
 
     def _run(self, jobs: list[Job]) -> list[Job]:
         """One batch through the model, in the worker thread; gives back rows that are to be continued."""
@@ -232,10 +226,16 @@ class TransformersBackend:
         pictures: list[Features] = [features for job in jobs for features in job.features]
         if any(features.types is not None for features in pictures):
             batch["mm_token_type_ids"] = torch.tensor(
-                [[0] * (width - len(row)) + _types(job, len(row)) for job, row in zip(jobs, rows, strict=True)]
+                [
+                    [0] * (width - len(row)) + types_of(job.token_ids, job.features, len(row))
+                    for job, row in zip(jobs, rows, strict=True)
+                ]
             )
-        for name in pictures[0].tensors if pictures else ():
-            batch[name] = _stack([features.tensors[name] for features in pictures])
+        if is_beside(pictures):
+            batch |= beside([job.features for job in jobs], ids, self._prompter.placeholder_id)
+        else:
+            for name in pictures[0].tensors if pictures else ():
+                batch[name] = stack([features.tensors[name] for features in pictures])
         return {name: self._place(tensor) for name, tensor in batch.items()}
 
     def _place(self, tensor: Any) -> Any:
@@ -263,7 +263,8 @@ class _Decoding:
             if job.label_ids and not job.generated:
                 job.label_logprobs = _label_logprobs(scores[row], job.label_ids)
             # A sampled placeholder would stand for a picture that is not there, and end the whole batch.
-            scores[row, self._placeholder] = float("-inf")
+            if NO_PLACEHOLDER < self._placeholder < scores.shape[-1]:  # some models cannot write it at all
+                scores[row, self._placeholder] = float("-inf")
             if job.draw is not None:
                 token = _draw(scores[row], job.sampling, job.draw)
                 scores[row] = float("-inf")
@@ -301,27 +302,39 @@ class _Decoding:
 def _load_model(config: BackendConfig, device: Any) -> Any:
     """float32 on CPU (bfloat16 is slow and inexact there), bfloat16 on GPU, unless `--engine-arg dtype=` says other."""
     import torch
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+    loader = AutoModelForCausalLM if config.text_only else AutoModelForImageTextToText
     dtype = str(config.engine_args.get("dtype", "float32" if device.type == "cpu" else "bfloat16"))
     kept = {k: v for k, v in config.engine_args.items() if k == "attn_implementation"}
     found = class_of(config.model, config.revision, trust_remote_code=config.trust_remote_code)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        model = loader.from_pretrained(
             config.model,
             revision=config.revision,
             dtype=getattr(torch, dtype.removeprefix("torch.")),
             trust_remote_code=config.trust_remote_code,
             **kept,
         )
+        if config.adapter is not None:
+            model = _with_adapter(model, config.adapter, merge=dtype.endswith("float32"))
         return model.to(device).eval()
     except torch.OutOfMemoryError as error:
         raise UsageError(f"--model {config.model}: does not fit into the memory of {device}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--adapter {config.adapter}: needs peft (pip install 'ecso-engine[train]')") from error
     except Exception as error:
         first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"--model {config.model}: {found} does not load as a vision-language model: {first}"
-        ) from error
+        kind = "language model" if config.text_only else "vision-language model"
+        raise UsageError(f"--model {config.model}: {found} does not load as a {kind}: {first}") from error
+
+
+def _with_adapter(model: Any, adapter: str, *, merge: bool) -> Any:
+    """The model with its LoRA layers; folded in where the numbers are exact enough for it."""
+    from peft import PeftModel
+
+    tuned = PeftModel.from_pretrained(model, adapter)
+    return tuned.merge_and_unload() if merge else tuned.get_base_model()
 
 
 def _set_threads(model: Any, given: Any) -> None:
@@ -347,53 +360,6 @@ def _neutral_generation(model: Any, tokenizer: Any) -> frozenset[int]:
         do_sample=False, eos_token_id=eos or None, pad_token_id=pad, bos_token_id=own.bos_token_id, use_cache=True
     )
     return frozenset(eos)
-
-
-def _expand(token_ids: Sequence[int], placeholder: int, features: Sequence[Features]) -> list[int]:
-    """Each placeholder becomes what the processor writes for its picture."""
-    pictures = iter(features)
-    expanded: list[int] = []
-    for index in token_ids:
-        if index == placeholder:
-            expanded += next(pictures).token_ids
-        else:
-            expanded.append(index)
-    return expanded
-
-
-def _types(job: Job, length: int) -> list[int]:
-    """mm_token_type_ids of one row: the pictures' own types at their places, 0 elsewhere."""
-    types = [0] * length
-    position = 0
-    for features in job.features:
-        position = _find(job.token_ids, features.token_ids, position)
-        end = position + len(features.token_ids)
-        types[position:end] = features.types or [0] * len(features.token_ids)
-        position = end
-    return types
-
-
-def _find(row: Sequence[int], part: Sequence[int], start: int) -> int:
-    """Where `part` begins in `row`, from `start` on (it was put there by `_expand`)."""
-    part = list(part)
-    return next(i for i in range(start, len(row)) if row[i] == part[0] and list(row[i : i + len(part)]) == part)
-
-
-def _stack(tensors: list[Any]) -> Any:
-    """One behind the other on dimension 0; the other dimensions are padded with zeros to the largest (any-resolution
-    models give each picture another number of tiles, and are told how many are real by `image_sizes`)."""
-    import torch
-
-    shapes = [tensor.shape[1:] for tensor in tensors]
-    if len(set(shapes)) == 1:
-        return torch.cat(tensors)
-    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
-    padded = []
-    for tensor in tensors:
-        room_for = tensor.new_zeros((tensor.shape[0], *largest))
-        room_for[tuple(slice(0, size) for size in tensor.shape)] = tensor
-        padded.append(room_for)
-    return torch.cat(padded)
 
 
 def _label_logprobs(logits: Any, label_ids: dict[str, tuple[int, ...]]) -> dict[str, float]:

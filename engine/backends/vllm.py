@@ -51,6 +51,7 @@ class VllmBackend:
     def __init__(self, config: BackendConfig) -> None:
         self._config = config
         self._engine: Any = None
+        self._adapter: Any = None
         self._watcher: subprocess.Popen[bytes] | None = None
         self._counter: asyncio.Task[None] | None = None
         self._token = ""
@@ -79,7 +80,8 @@ class VllmBackend:
         on_cpu = _on_cpu()
         cores = sorted(os.sched_getaffinity(0))
         os.environ.update(vllm_args.environment(config, on_cpu=on_cpu, cores=cores, given=os.environ))
-        processor = load_processor(config.model, config.revision, trust_remote_code=config.trust_remote_code)
+        trust, text_only = config.trust_remote_code, config.text_only
+        processor = load_processor(config.model, config.revision, trust_remote_code=trust, text_only=text_only)
         self._processor = processor
         self._prompter = Prompter(processor, config.chat_template_kwargs)
         self._labels = LabelIds(self._prompter.tokenizer)
@@ -97,6 +99,8 @@ class VllmBackend:
             raise
         finally:
             os.environ.pop(watcher.VARIABLE, None)
+        if config.adapter is not None:
+            await self._load_adapter(config.adapter)
         self._read_sizes(self._engine.vllm_config)
         if kwargs.get("enable_mm_processor_stats"):
             self._encodes = 0
@@ -134,6 +138,18 @@ class VllmBackend:
         return BackendStats(
             self._prompt_tokens, self._cached_tokens, self._completion_tokens, self._requests, self._encodes
         )
+
+    async def _load_adapter(self, folder: str) -> None:
+        """Load the adapter now: an unfit one must be told before the first row."""
+        from vllm.lora.request import LoRARequest
+
+        self._adapter = LoRARequest("adapter", 1, folder)
+        try:
+            await self._engine.add_lora(self._adapter)
+        except Exception as error:
+            await self.close()
+            text = str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__
+            raise UsageError(f"--adapter {folder}: vLLM does not load it: {text}") from error
 
     async def refresh(self) -> None:
         """Fetch the engine's picture encodes since the last time."""
@@ -187,7 +203,9 @@ class VllmBackend:
 
         engine, last = self._engine, None
         try:
-            async for output in engine.generate(engine_prompt, params, request_id=f"ecso-{next(self._ids)}"):
+            async for output in engine.generate(
+                engine_prompt, params, request_id=f"ecso-{next(self._ids)}", lora_request=self._adapter
+            ):
                 last = output
         except asyncio.CancelledError:
             raise

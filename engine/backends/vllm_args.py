@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engine.backends import adapters
 from engine.backends.base import BackendConfig
 
 PICTURES_PER_PROMPT = 4
@@ -40,6 +41,8 @@ def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool, context:
         "max_logprobs": 128,
         "use_tqdm_on_load": False,
     }
+    if config.text_only:
+        del kwargs["limit_mm_per_prompt"]
     executor = choose_executor(config.tensor_parallel, on_cpu=on_cpu, in_ray=in_ray)
     if executor is not None:
         kwargs["distributed_executor_backend"] = executor
@@ -50,6 +53,9 @@ def engine_kwargs(config: BackendConfig, *, on_cpu: bool, in_ray: bool, context:
         kwargs |= {"enable_mm_processor_stats": True}  # on GPUs it would synchronise at every picture
     elif 0 < config.gpus < 1:
         kwargs["gpu_memory_utilization"] = round(GPU_SHARE * config.gpus, 4)
+    if config.adapter is not None:
+        rank = adapters.vllm_rank(adapters.read(config.adapter).rank)
+        kwargs |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
     return {**kwargs, **config.engine_args}
 
 

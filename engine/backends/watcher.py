@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "ECSO_ENGINE_TOKEN"
-LOOK_S = 1.0
-"""How often processes are looked up while the owner lives: a raylet ends with its driver, and its agents, which may
-have lost the token, are then nobody's children."""
+LOOK_S, LATER_LOOK_S, STARTING_S = 1.0, 5.0, 60.0
+"""How often processes are looked up while the owner lives, in its first minute and later: a raylet ends with its
+driver, and its agents, which may have lost the token, are then nobody's children. They start within that minute."""
 QUIET_S, HARD_S = 1.0, 30.0
 """How long nothing must have been found before the end is believed, and when the search is given up."""
 
@@ -127,8 +127,10 @@ def main(token: str, variable: str, grace_s: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     watched = Watched(token, variable)
+    started = time.monotonic()
     while True:
-        closed, _, _ = select.select([0], [], [], LOOK_S)
+        look_s = LOOK_S if time.monotonic() - started < STARTING_S else LATER_LOOK_S
+        closed, _, _ = select.select([0], [], [], look_s)
         if closed and not os.read(0, 4096):
             break
         watched.alive()

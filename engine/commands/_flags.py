@@ -31,7 +31,8 @@ def _add(made: argparse.ArgumentParser, key: str, rule: dict[str, Any]) -> None:
     words = rule["description"].replace("%", "%%")
     if default not in (None, {}, False):
         words += f" (default: {default})"
-    kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    kinds = [kind for kind in ([rule["type"]] if isinstance(rule["type"], str) else rule["type"]) if kind != "null"]
+    choices = [choice for choice in rule.get("enum", ()) if choice is not None] or None
     if kinds == ["boolean"] and key.startswith("no_"):
         # BooleanOptionalAction takes any flag that begins with --no- for a refusal: --no-curate would mean "curate".
         made.add_argument(flag, action="store_true", help=words)
@@ -40,10 +41,10 @@ def _add(made: argparse.ArgumentParser, key: str, rule: dict[str, Any]) -> None:
     elif "array" in kinds:
         made.add_argument(flag, action=_ListAction, help=words + " (several with commas, or repeated)", metavar="NAME")
     elif "object" in kinds:
-        action = _JsonAction if key == "chat_template_kwargs" else _PairsAction
+        action = _JsonAction if key.endswith("chat_template_kwargs") else _PairsAction
         made.add_argument(flag, action=action, help=words, metavar="JSON" if action is _JsonAction else "K=V")
     else:
-        made.add_argument(flag, type=_caster(kinds), choices=rule.get("enum"), help=words, metavar=_metavar(rule, key))
+        made.add_argument(flag, type=_caster(kinds), choices=choices, help=words, metavar=_metavar(rule, key))
 
 
 def _metavar(rule: dict[str, Any], key: str) -> str | None:
@@ -68,12 +69,12 @@ class _ListAction(argparse.Action):
 
 
 class _PairsAction(argparse.Action):
-    """K=V, repeatable, several with commas (--engine-arg: one at a time)."""
+    """K=V, repeatable, several with commas (--engine-arg and --judge-engine-arg: one at a time)."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         pairs = dict(getattr(namespace, self.dest, {}))
         typed = self.dest not in TEXT_PAIRS
-        for part in [values] if self.dest == "engine_arg" else values.split(","):
+        for part in [values] if self.dest.endswith("engine_arg") else values.split(","):
             key, sign, value = part.partition("=")
             if not sign or not key:
                 parser.error(f"{option_string} {values}: expected K=V")

@@ -121,7 +121,7 @@ def _tables(run: Store, name: str) -> Iterator[pa.Table]:
     try:
         with run.open(name) as file:
             table = pq.ParquetFile(file)
-            if not table.schema_arrow.equals(arrow_schema("annotation")):
+            if not _is_annotation(table.schema_arrow):
                 raise UsageError(f"{run.path(name)}: not the columns of annotations ({FOLDER}/ holds nothing else)")
             for group in range(table.num_row_groups):
                 yield table.read_row_group(group, columns=list(HELD))
@@ -129,6 +129,12 @@ def _tables(run: Store, name: str) -> Iterator[pa.Table]:
         raise UsageError(
             f"{run.path(name)}: no readable Parquet file ({error}); remove it, and annotate again"
         ) from error
+
+
+def _is_annotation(found: pa.Schema) -> bool:
+    """The columns of today, or those of before judges gave scores."""
+    schema = arrow_schema("annotation")
+    return bool(found.equals(schema) or found.equals(schema.remove(schema.get_field_index("score"))))
 
 
 def _split(table: pa.Table) -> Iterator[tuple[Key, _Column]]:

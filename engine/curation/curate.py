@@ -25,7 +25,9 @@ from engine.curation.gates import Gates, find_duplicates, find_leaks
 from engine.curation.ledger import Ledger
 from engine.curation.options import Options, options_of
 from engine.curation.reading import Pictures, Run, open_runs
+from engine.curation.reviewed import read_reviews
 from engine.curation.selection import Selected, select
+from engine.curation.vectors import check_vectors
 from engine.curation.writing import Written, cue_sections, kept_rows, write_rows
 from engine.errors import OutputError, UsageError
 from engine.journal.store import Store
@@ -69,7 +71,11 @@ class _Curation:
         self.writers = {table: TableWriter(target, table, table, name_prefix=f"{table}-{stamp}-") for table in TABLES}
 
     def run(self, gates: Gates | None) -> dict[str, Any]:
-        chosen = select(self.runs, self.options, self.writers["rejected"], self.work)
+        reviews = read_reviews(self.options.reviewed)
+        dedup = self.options.dedup
+        if gates is not None and dedup is not None and dedup.semantic is not None:
+            check_vectors(self.runs, dedup.embedding)  # now, not after the first pass
+        chosen = select(self.runs, self.options, self.writers["rejected"], self.work, reviews)
         ledger = chosen.ledger
         duplicates = find_duplicates(gates, chosen, self.runs, self.options, self.work)
         leaks = find_leaks(gates, chosen, self.runs, self.options, self.work)
@@ -79,12 +85,13 @@ class _Curation:
         balance.cap(ledger, "source", self.config.cap_source)
         balance.safe_to_unsafe(ledger, self.config.safe_to_unsafe)
         evidence = {**duplicates.evidence, **leaks.evidence}
-        written = write_rows(self.runs, ledger, self.writers, evidence, leaks.marks, candidates)
+        written = write_rows(self.runs, ledger, self.writers, evidence, leaks.marks, candidates, reviews)
         files = [shard.entry() for writer in self.writers.values() for shard in writer.close()]
         sections = {
             "duplicates": duplicates.section(ledger),
             "leakage": leaks.section(),
             "diversity": written.diversity,
+            "reviewed": reviews.section(),
             **cue_sections(written.cues),
         }
         if self.config.counterfactuals:

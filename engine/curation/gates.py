@@ -17,10 +17,13 @@ from engine.curation.ledger import KEPT, Ledger, position_of
 from engine.curation.options import Options
 from engine.curation.reading import Run
 from engine.curation.selection import Selected
+from engine.curation.vectors import with_vectors
 from engine.errors import UsageError
 
 SHOWN = 20
 COPY = 8 << 20
+LEAST_CLUSTER = 1_000
+"""Rows that one row may always stand for: in a small set a share says little."""
 
 
 class PictureHashes(Protocol):
@@ -78,7 +81,10 @@ def find_duplicates(
     found.ran = True
     ledger, gone, reasons = chosen.ledger, [], []
     pictures = _local_pictures(runs, work)
-    for duplicate in gates.duplicates([str(chosen.items)], pictures, options.dedup, options.workers, work / "dedup"):
+    items = chosen.items
+    if options.dedup.semantic is not None:
+        items = with_vectors(items, runs, options.dedup.embedding, work)
+    for duplicate in gates.duplicates([str(items)], pictures, options.dedup, options.workers, work / "dedup"):
         position, kept = position_of(duplicate.rank), position_of(duplicate.kept_rank)
         gone.append(position)
         reasons.append(f"duplicate_{duplicate.kind}")
@@ -91,9 +97,26 @@ def find_duplicates(
             f"{duplicate.kind} duplicate of {ledger.query_id(kept)[:16]} (text {duplicate.similarity:.3f}, "
             f"picture {duplicate.distance} of 256 bits)"
         )
+    _check_clusters(found, chosen, options.dedup)
     for reason in sorted(set(reasons)):
         ledger.drop(np.array([p for p, r in zip(gone, reasons, strict=True) if r == reason]), "duplicates", reason)
     return found
+
+
+def _check_clusters(found: Duplicates, chosen: Selected, options: DedupOptions) -> None:
+    """UsageError where one row stands for too large a part of the set (`DedupOptions.max_cluster`)."""
+    rows = len(chosen.ledger.kept())
+    most = max(LEAST_CLUSTER, int(options.max_cluster * rows))
+    kept, size = max(found.sizes.items(), key=lambda item: (item[1], -item[0]), default=(0, 0))
+    if size > most:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.most_common())
+        example = chosen.ledger.query_id(found.groups[kept][0][0])
+        raise UsageError(
+            f"dedup: {size:,} of {rows:,} rows repeat one row, {chosen.ledger.query_id(kept)} (one of them: {example}; "
+            f"all duplicates: {kinds}). More than {most:,} points at a wrong column, one picture for all rows, or too "
+            "low a threshold. Look at these two rows; then mend the source, raise dedup.threshold, or say that it is "
+            f"right: dedup.max_cluster above {size / rows:.2f}"
+        )
 
 
 @dataclass

@@ -11,6 +11,7 @@ from engine.config import CurateConfig
 from engine.curation.dedup import DedupOptions
 from engine.curation.filters import DEFAULT, make
 from engine.curation.filters.base import Filter
+from engine.curation.reviewed import STEP as REVIEWED
 from engine.curation.writing import LATE
 from engine.errors import UsageError
 
@@ -29,18 +30,25 @@ class Options:
     leakage: str
     leakage_index: tuple[str, ...]
     workers: int
+    reviewed: str | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
         """Every step after the source's own duplicates, in the order of the funnel."""
-        return (*(name for name, _ in self.chosen), *LATE)
+        first = () if self.reviewed is None else (REVIEWED,)
+        return (*first, *(name for name, _ in self.chosen), *LATE)
 
-    def filters(self, read_picture: ReadPicture) -> list[tuple[str, Filter]]:
-        """The filters in order, for one run's pictures."""
-        return [
-            (name, make(name, {**given, PICTURE_OPTION: read_picture} if name in NEEDS_PICTURES else given))
-            for name, given in self.chosen
-        ]
+    def filters(
+        self, read_picture: ReadPicture, calibration: Mapping[str, Any] | None = None
+    ) -> list[tuple[str, Filter]]:
+        """The filters in order, for one run's pictures; `calibration` is what the run's manifest keeps of its own."""
+        more: dict[str, dict[str, Any]] = {name: {PICTURE_OPTION: read_picture} for name in NEEDS_PICTURES}
+        if calibration is not None:
+            more["verdict"] = {"threshold": calibration["threshold"]}
+            if calibration["abstain"] is not None:
+                more["verdict"] |= dict(zip(("abstain_low", "abstain_high"), calibration["abstain"], strict=True))
+        # What the config says goes before what the run says.
+        return [(name, make(name, {**more.get(name, {}), **given})) for name, given in self.chosen]
 
 
 def options_of(config: CurateConfig) -> Options:
@@ -60,6 +68,7 @@ def options_of(config: CurateConfig) -> Options:
         config.leakage,
         tuple(config.leakage_index),
         config.workers,
+        config.reviewed,
     )
 
 

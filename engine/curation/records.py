@@ -24,7 +24,10 @@ PROVENANCE = (
     "p_harmful",
     "final_p_harmful",
     "extra",
+    "reviewed",
+    "review_note",
 )
+"""`reviewed`: a person's verdict (`curate --reviewed`), with its note; both null where nobody looked."""
 
 
 def prompt(transcript: Row) -> list[Row]:
@@ -97,7 +100,7 @@ def preference(transcript: Row, images: list[Row]) -> Row | None:
         "chosen": reply(transcript["final_response"]),
         "rejected": reply(transcript["direct_response"]),
         "kind": "harm",
-        "margin": None if before is None or after is None else before - after,
+        "margin": None if before is None or after is None or transcript["reviewed"] else before - after,
         "contains_harmful": True,
         **provenance(transcript),
     }

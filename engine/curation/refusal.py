@@ -27,7 +27,7 @@ CANNOT = (
     r"(?:cannot|will not|would not be able to|(?:am|will be) (?:\w+ly )?(?:not (?:\w+ly )?(?:be )?able to|"
     r"unable to)|am (?:\w+ly )?not (?:\w+ly )?(?:able|allowed|permitted|going|willing|prepared|designed|programmed|"
     r"in a position) to|will not be able to|do not (?:want|wish|intend|feel able|feel comfortable|"
-    r"feel right)(?: to)?|should not|must not|may not|must (?:refuse|decline) to|have to (?:refuse|decline) to|"
+    r"feel right)(?: to)?|should not|shall not|must not|may not|(?:must|have to) (?:refuse|decline) to|"
     r"refuse to|decline to|do not have (?:the )?(?:right|permission|authority|authori[sz]ation|liberty) to)"
 )
 HELP = (
@@ -36,6 +36,7 @@ HELP = (
     r"advis|encourag|promot|teach|explain|show you|tell you|reveal|disclos|guess|mak|go along|go into|"
     r"go through with|accommodat|process (?:this|that|your|such)|complet|facilitat|endors|condon|contribut|join in|"
     r"rank|rate|judg|assess|infer|estimat|summari[sz]|translat|talk about|speak about|do (?:this|that|so|it)\b|"
+    r"recommend (?:any (?:way|method|means)|ways)\b|"
     r"continu|proceed|carry out|be part|recommend (?:it|doing (?:it|this|that)|this|that)(?:[.,;!]|$)|suggest|"
     r"instruct|guid|list|plan)\w*"
 )
@@ -47,7 +48,8 @@ HARMLESS = (
 )
 """Verbs after "sorry, I cannot" that speak of seeing and knowing, or of coming along."""
 NOT_HELP = (
-    r"(?!help (?:but|feeling|thinking|notic|wonder|smil|laugh)|tell exactly|guess (?:exactly|how)|describe how|"
+    r"(?!help (?:but|feeling|thinking|notic|wonder|smil|laugh)|tell exactly|guess (?:exactly|how)|describe how (?:much|"
+    r"\w+ (?:i|it|this|that|they) (?:am|is|was|are|were|feels?|looks?|tastes?))|"
     r"make it|list (?:them )?all|give (?:you )?(?:the |an )?exact)"
 )
 HELP_NOW = (
@@ -74,6 +76,14 @@ PATTERNS = compiled(
     rf"\b{SORRY}\b[^.!?:]{{0,60}}?\bi (?:\w+ly |simply |just )?{CANNOT} {HARMLESS}\w",
     rf"\b{SORRY}\b[^.!?:]{{0,60}}?\bi (?:cannot|will not|am unable|am not able)(?: to)?(?: do (?:this|that|it|"
     rf"so))?(?:[.,;!]|$)",
+    r"\bi (?:cannot|will not|could not|would not)[ ,]+in (?:good|all|clear) conscience\b",
+    r"\bi (?:do not )?have (?:no|any) (?:intention|desire|wish|plans?) (?:of|to) (?:help|assist|giv|explain|tell|tak)",
+    r"\bi (?:will|would|am going to|shall) (?:have to|need to|be) pass(?:ing)?\b(?! (?:by|the|on (?:the|your)))",
+    r"\bi (?:am|was|have been) (?:\w+ )?(?:programmed|designed|trained|instructed|made|built|set up) to (?:\w+ )?"
+    r"(?:avoid|refuse|decline|reject|not)\b",
+    r"\b(?:wrong|irresponsible|unethical|unkind|unfair|inappropriate|improper|not (?:right|ethical|responsible|okay|"
+    r"appropriate)) (?:of|for) me to\b",
+    r"\bi (?:must|have to|will|shall|would rather) (?:\w+ )?leave [^.!?]{0,40}\bunanswered\b",
     rf"(?:^|[.!] |sorry,? (?:but )?)(?:\w+, )?(?:am |is )?(?:unable|not able|cannot|not going) (?:to )?{HELP_NOW}"
     r"(?: you| with)*(?: (?:this|that|your|such|the request)\b|[.!]|$)",
     r"\bi (?:am going to |will |am afraid i )?(?:must|have to|need to|am going to|will|would like to|shall|"
@@ -121,7 +131,7 @@ PATTERNS = compiled(
 TRIGGERS = vocabulary(
     "not unable declin refus no never reject against beyond outside rather pass "
     "turn prevent prohibit forbid stop keep bar inappropriate unethical irresponsible "
-    "impossible possible abstain unanswered ich je puedo posso"
+    "wrong unkind unfair programmed designed trained impossible possible abstain unanswered ich je puedo posso"
 )
 """Every English pattern needs one of these; an answer without them is told from a refusal at once."""
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.calibration.document import used_by
 from engine.curation import records
 from engine.curation.annotations import Annotations, read
 from engine.curation.contrast import picture_key
-from engine.curation.filters import first_drop
+from engine.curation.filters.base import Drop
 from engine.curation.funnel import SOURCE_STEP, SourceDuplicates
 from engine.curation.ledger import Ledger
 from engine.curation.options import Options
 from engine.curation.reading import Pictures, Run, transcripts
 from engine.curation.refusal import refused
 from engine.curation.responses import cluster_of
+from engine.curation.reviewed import Reviews
 from engine.parquet import TableWriter
 
 ITEM_ROWS = 20_000
@@ -33,31 +35,41 @@ class Selected:
     rejected: int = 0
 
 
-def select(runs: Sequence[Run], options: Options, rejected: TableWriter, work: Path) -> Selected:
-    """Run the filters over all rows of all runs."""
+def select(
+    runs: Sequence[Run], options: Options, rejected: TableWriter, work: Path, reviews: Reviews | None = None
+) -> Selected:
+    """Run the filters over all rows of all runs; what a person said of a row goes before the verdict filter."""
+    reviews = reviews or Reviews()
     chosen = Selected(work / "items.parquet")
     with _Items(chosen.items) as items:
         for run in runs:
             pictures = Pictures(run.store, [file["path"] for file in run.files("pictures")])
-            filters = options.filters(pictures.encoded)
+            filters = options.filters(pictures.encoded, used_by(run.manifest))
             notes = _Notes(run, options.annotations)
             for batch in transcripts(run.store, run.manifest):
                 dropped: list[dict[str, Any]] = []
                 for row in batch:
                     notes.attach(row)
-                    _sort(row, filters, chosen, items, dropped)
+                    reviews.mark(row)
+                    found = reviews.first_drop(row, filters)
+                    _sort(row, found, chosen, items, dropped)
                 rejected.write(dropped)
                 chosen.rejected += len(dropped)
     return chosen
 
 
-def _sort(row: dict[str, Any], filters: Any, chosen: Selected, items: _Items, dropped: list[dict[str, Any]]) -> None:
+def _sort(
+    row: dict[str, Any],
+    found: tuple[str, Drop] | None,
+    chosen: Selected,
+    items: _Items,
+    dropped: list[dict[str, Any]],
+) -> None:
     """One transcript to the ledger, and to the items or the rejected; its source duplicates always to the rejected."""
     chosen.duplicates.add(row)
     for key in row["duplicate_keys"]:
         evidence = f"same pictures and text as {row['source_key']}"
         dropped.append(records.rejected(row, SOURCE_STEP, evidence, source_key=key))
-    found = first_drop(filters, row)
     refusal, _ = refused(row["final_response"] or "", refusal_note(row))
     step, reason = ("kept", "") if found is None else (found[0], found[1].reason)
     chosen.ledger.add(row, step=step, reason=reason, refusal=refusal, cluster=cluster_of(row), picture=picture_key(row))

@@ -16,6 +16,7 @@ from engine.curation.cues import CueAudit, CueCounter
 from engine.curation.ledger import Ledger
 from engine.curation.reading import Pictures, Run, transcripts
 from engine.curation.responses import Biggest, Distinct
+from engine.curation.reviewed import Reviews
 from engine.parquet import TableWriter
 
 LONGEST_REFUSAL = 2_000
@@ -43,13 +44,17 @@ def write_rows(
     evidence: Mapping[int, str],
     marks: Mapping[int, str],
     candidates: npt.NDArray[np.int64],
+    reviews: Reviews | None = None,
 ) -> Written:
     """Write all rows that passed the filters; `candidates` are those that the caps were given."""
+    reviews = reviews or Reviews()
     work = _Second(runs, ledger, evidence, marks, candidates)
     position = 0
     for run in runs:
         pictures = Pictures(run.store, [file["path"] for file in run.files("pictures")])
         for batch in transcripts(run.store, run.manifest, COLUMNS):
+            for row in batch:
+                reviews.mark(row)
             made = work.batch(batch, position, pictures)
             for table, rows in made.items():
                 writers[table].write(rows)

@@ -26,6 +26,8 @@ class Data:
     two_turn: bool = False
     seed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    exact: bool = False
+    """Texts as they are (training here tokenises them as text), not `neutral` (other loaders would not)."""
 
     def require(self, *tables: str, optional: tuple[str, ...] = ()) -> None:
         """Check the shards of the tables. UsageError where one that is not optional has no rows."""
@@ -46,13 +48,13 @@ class Data:
                 self.counts["left out: harmful text in sft/"] += 1
                 continue
             self.counts["sft"] += 1
-            yield row.safe_text()
+            yield self._text(row)
 
     def utility(self) -> Iterator[Dialogue]:
         """The rows of the mix: marked by `source`, and without `query_ids`."""
         for row in self.mix.rows() if self.mix else ():
             self.counts["mix"] += 1
-            yield row.safe_text()
+            yield self._text(row)
 
     def pairs(self) -> Iterator[Dialogue]:
         """preference/: rejected texts may be harmful."""
@@ -62,4 +64,7 @@ class Data:
                 continue
             self.counts["preference"] += 1
             self.counts["contains_harmful"] += row.contains_harmful
-            yield row.safe_text()
+            yield self._text(row)
+
+    def _text(self, row: Dialogue) -> Dialogue:
+        return row if self.exact else row.safe_text()

@@ -43,7 +43,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     curated = open_curated(config.curated, allow_partial=config.allow_partial)
     mix = None
     if config.mix is not None and config.format != "trl-dpo":
-        mix = choose(config.mix, config.mix_rows or 0, config.seed, _taken(curated))
+        mix = choose(config.mix, config.mix_rows or 0, config.seed, taken_ids(curated))
     data = Data(curated, mix, config.two_turn, config.seed)
     out = Output(config.out)
     import_module(FORMATS[config.format]).write(data, out)
@@ -83,7 +83,7 @@ def _check(config: ExportConfig) -> None:
         )
 
 
-def _taken(curated: Curated) -> set[bytes]:
+def taken_ids(curated: Curated) -> set[bytes]:
     """Query ids of the set, both tables: what the mix is deduplicated against."""
 
     def ids() -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import schemas
 from engine.errors import UsageError
 from engine.export.json_file import JsonFile
 from engine.export.pictures import plain
@@ -112,6 +113,7 @@ class Output:
         return (ours | listed) - {SEAL}
 
     def _write_seal(self, document: Mapping[str, Any]) -> None:
+        schemas.check("export", document, where=SEAL)
         self.store.write(SEAL, json.dumps(document, indent=1, ensure_ascii=False).encode())
 
     @contextlib.contextmanager

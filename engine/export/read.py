@@ -41,7 +41,7 @@ class Curated:
     def check(self, table: str) -> None:
         """UsageError unless every shard of the table has the checksum that the seal names."""
         for file in [] if table in self.checked else self._files(table):
-            found = _sha256(self.store, file["path"])
+            found = sha256_of(self.store, file["path"])
             if found != file["sha256"]:
                 raise UsageError(
                     f"{self.store.path(file['path'])}: sha256 is {found}, {SEAL} says {file['sha256']}: "
@@ -106,7 +106,7 @@ def _check_seal(document: object, where: str) -> None:
         raise UsageError(f"{where}: {place}: {error.message[:200]}")
 
 
-def _sha256(store: Store, path: str) -> str:
+def sha256_of(store: Store, path: str) -> str:
     whole = hashlib.sha256()
     try:
         with store.open(path) as file:

@@ -32,12 +32,13 @@ def write(data: Data, out: Output) -> None:
     if not data.curated.rows("preference"):
         out.notes.append("no preference rows: every label is true, and KTO learns little from that")
     with out.table(schema("sft", COLUMNS, flags=("label",))) as table:
-        for row, label in _shuffled(_labelled(data), data.seed):
+        for row, label in _shuffled(labelled(data), data.seed):
             data.counts["true" if label else "false"] += 1
             table.write(_record(row, label))
 
 
-def _labelled(data: Data) -> Iterator[tuple[Dialogue, bool]]:
+def labelled(data: Data) -> Iterator[tuple[Dialogue, bool]]:
+    """Each answer with its label; the answer of a false row is `rejected`."""
     seen = set()
     for row in data.supervised():
         seen.add(_answer_key(row))

@@ -53,6 +53,8 @@ class Done:
 
     ids: Digests = field(default_factory=no_digests)
     keys: Digests = field(default_factory=no_digests)
+    accepted: int = 0
+    """Ids whose answer was accepted (status ok): what `--target-accepted` counts."""
 
     def has_id(self, query_id: str) -> bool:
         """Whether this query id is done."""
@@ -158,4 +160,8 @@ def done(url: str, *, retry_errors: bool = False) -> Done:
     journalled = np.unique(records["digest"][~notes])
     repeated = notes & np.isin(records["digest"], journalled)
     answered = ~notes & ~failed if retry_errors else ~notes
-    return Done(ids=np.unique(records["digest"][answered]), keys=np.unique(records["key"][answered | repeated]))
+    return Done(
+        ids=np.unique(records["digest"][answered]),
+        keys=np.unique(records["key"][answered | repeated]),
+        accepted=len(np.unique(records["digest"][records["kind"] == KINDS[frames.OK]])),
+    )

@@ -17,10 +17,33 @@ JUDGES: dict[str, str] = {
     "refusal": "engine.judges.refusal:refusal",
     "refusal_llm": "engine.judges.refusal_llm:refusal_llm",
     "embedding": "engine.judges.embedding:embedding",
+    "keywords": "engine.judges.refusal:keywords",
+    "llm": "engine.judges.llm:llm",
+    "guard": "engine.judges.llm:guard",
+    "fastchat": "engine.judges.fastchat:fastchat",
+    "grade": "engine.judges.grade:grade",
+    "world": "engine.judges.world:world",
+    "llama_guard_3_vision": "engine.judges.guards.llama_guard:llama_guard_3_vision",
+    "llama_guard_4": "engine.judges.guards.llama_guard:llama_guard_4",
+    "llavaguard": "engine.judges.guards.llavaguard:llavaguard",
+    "shieldgemma2": "engine.judges.guards.shieldgemma2:shieldgemma2",
+    "md_judge": "engine.judges.guards.md_judge:md_judge",
+    "wildguard": "engine.judges.guards.wildguard:wildguard",
+    "guardrank": "engine.judges.guardrank:guardrank",
+    "harm_detector": "engine.judges.harm_detector:harm_detector",
+    "harm_detector_robust": "engine.judges.harm_detector:harm_detector_robust",
 }
 """Name -> factory `(JudgeOptions) -> Judge`; imported only when asked for."""
+FILE_JUDGES = frozenset(
+    {
+        *("fastchat", "guardrank"),
+        *("llavaguard", "shieldgemma2", "md_judge", "wildguard", "harm_detector", "harm_detector_robust"),
+    }
+)
+"""Judges that are made from a file, or may be (prompt, policy, adapter): `NAME=FILE` hands it to them. For other names
+it brings in a Parquet file."""
 
-__all__ = ["JUDGES", "Judge", "JudgeOptions", "make"]
+__all__ = ["FILE_JUDGES", "JUDGES", "Judge", "JudgeOptions", "make"]
 
 
 def make(name: str, options: JudgeOptions) -> Judge:

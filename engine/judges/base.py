@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from engine.backends.base import Backend, BackendConfig
 from engine.types import Completion, Message, Query, Sampling
@@ -22,17 +22,22 @@ class JudgeOptions:
     backend: BackendConfig | None = None
     model_label: str = ""
     threshold: float = 0.5
+    file: str | None = None
+    """What stood behind `NAME=`, for the judges of FILE_JUDGES."""
+    benchmark: str | None = None
+    """Whose rows are judged: `Benchmark.judge_for` names the prompt family of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What a judge says of one text. `verdict` None: it gives none (an embedding). `p`: the probability of `harmful`
-    or `refused`. `text`: the raw reply, or the words that decided."""
+    or `refused`. `text`: the raw reply, or the words that decided. `score`: 0..1, from judges that grade."""
 
     verdict: Opinion | None
     p: float | None = None
     text: str | None = None
     embedding: Sequence[float] | None = None
+    score: float | None = None
 
 
 Ask = Callable[[Query, str], Awaitable[Judged]]
@@ -49,9 +54,11 @@ class Judge:
     prompt_sha256: str
     field: str
     """What it judges where nothing else is said."""
-    open: Callable[[Backend | None], Ask]
+    open: Callable[[Any], Ask]
     backend: BackendConfig | None = None
     shows_pictures: bool = False
+    create: Callable[[BackendConfig], Any] | None = None
+    """Makes what `open` is given where that is no chat model (engine.judges.classifier). None: the backend itself."""
 
 
 def sha256(text: str) -> str:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 FOLDER = "annotations"
 WINDOW_ROWS = 512
 """Rows of a part: what a kill loses at most for each window in flight, and few enough files for a million rows."""
-PART_COLUMNS = ("query_id", "query", "picture_sha256")
+FACTS = ("category", "subcategory", "label_safe", "reference", "extra")
+PART_COLUMNS = ("query_id", "query", "picture_sha256", *FACTS)
+"""A judge may need what the source says of a row: its category chooses a prompt, its further columns hold the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,14 @@ def read_window(store: Store, window: Window, field: str, finished: Done) -> lis
     rows = [row for table in _slices(store, window, columns) for row in table.to_pylist()]
     known = finished.has_ids([row["query_id"] for row in rows])
     return [
-        (Query(row["query_id"], row["query"]), row[field], row["picture_sha256"])
+        (_query(row), row[field], row["picture_sha256"])
         for row, is_known in zip(rows, known, strict=True)
         if row[field] and not is_known
     ]
+
+
+def _query(row: Mapping[str, Any]) -> Query:
+    return Query(row["query_id"], row["query"], **{name: row[name] for name in FACTS})
 
 
 def _slices(store: Store, window: Window, columns: Sequence[str]) -> Iterator[pa.Table]:

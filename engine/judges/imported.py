@@ -1,8 +1,8 @@
 """`--judge NAME=FILE`: annotations that were made elsewhere, from a Parquet file.
 
-The file has `query_id` and any of `verdict`, `p`, `text`, `embedding`; further columns are passed over. Covers:
-verdicts in our words (harmless, harmful, refused, answered, unknown), vectors of numbers. Does not cover: rows of
-other runs, which are counted and left out, and several rows for one query id (an error: which one is meant?).
+The file has `query_id` and any of `verdict`, `p`, `score`, `text`, `embedding`; further columns are passed over.
+Covers: verdicts in our words (harmless, harmful, refused, answered, unknown), vectors of numbers. Does not cover: rows
+of other runs, which are counted and left out, and several rows for one query id (an error: which one is meant?).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.judges.files import FOLDER, Key, digests
 from engine.parquet import TableWriter
 from schemas import load
 
-VALUES = ("verdict", "p", "text", "embedding")
+VALUES = ("verdict", "p", "score", "text", "embedding")
 BATCH = 1024
 
 
@@ -88,8 +88,10 @@ def _row(row: Mapping[str, Any], columns: Sequence[str], path: str) -> dict[str,
     if found["verdict"] not in rules["verdict"]["enum"]:
         words = ", ".join(str(word) for word in rules["verdict"]["enum"][:-1])
         raise UsageError(f"{where}: verdict is {found['verdict']!r}, expected one of {words}, or nothing")
-    if found["p"] is not None and not (isinstance(found["p"], float | int) and 0 <= found["p"] <= 1):
-        raise UsageError(f"{where}: p is {found['p']!r}, expected a number from 0 to 1")
+    for name in ("p", "score"):
+        value = found[name]
+        if value is not None and not (isinstance(value, float | int) and 0 <= value <= 1):
+            raise UsageError(f"{where}: {name} is {value!r}, expected a number from 0 to 1")
     if found["embedding"] is not None and not _is_vector(found["embedding"]):
         raise UsageError(f"{where}: embedding is no list of finite numbers")
     return found

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as value
 from typing import Any
 
@@ -34,6 +34,7 @@ class AnnotateConfig:
     """What is judged; None: what the judge judges by itself."""
     model: str | None = None
     revision: str | None = None
+    adapter: str | None = None
     trust_remote_code: bool = False
     backend: str = "auto"
     base_url: str | None = None
@@ -50,6 +51,8 @@ class AnnotateConfig:
     force: bool = False
     allow_partial: bool = False
     scripted_harmful: float = 0.4
+    benchmark: str | None = None
+    """Whose rows these are, where `engine.evaluate` judges: the judge `llm` takes its prompt families from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ def check(config: AnnotateConfig) -> None:
         raise UsageError(f"--threshold {config.threshold}: expected a number between 0 and 1")
 
 
-def plan_judge(config: AnnotateConfig, name: str, manifest: Mapping[str, Any]) -> tuple[Judge, JudgeSetup]:
+def plan_judge(
+    config: AnnotateConfig, name: str, manifest: Mapping[str, Any], file: str | None = None
+) -> tuple[Judge, JudgeSetup]:
     """The judge and what its workers are made from. UsageError names what is missing."""
-    options = _options(config) if config.model or config.backend == "scripted" else JudgeOptions()
+    options = options_of(config, file)
     judge = make(name, options)
     judged = config.field or judge.field
     if judged == "query" and judge.field != "query":
@@ -108,14 +113,19 @@ def plan_judge(config: AnnotateConfig, name: str, manifest: Mapping[str, Any]) -
     return judge, JudgeSetup(out, logs, name, options, key, needed)
 
 
-def _options(config: AnnotateConfig) -> JudgeOptions:
+def options_of(config: AnnotateConfig, file: str | None = None) -> JudgeOptions:
+    """What a judge is made from: the model that the flags name, or none."""
+    given = JudgeOptions(threshold=config.threshold, file=file, benchmark=config.benchmark)
+    if not config.model and config.backend != "scripted":
+        return given
     name = backends.resolve(config.backend, config.gpus_per_worker or 0.0)
     if name == "openai" and not config.base_url:
         raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
     asked = GenerateConfig(model=config.model or "scripted", revision=config.revision, backend=name)
     load, model, revision = fingerprint.resolve_model(asked, name)
+    revision = fingerprint.adapted_revision(config.adapter, load, model, revision)
     backend = backend_config(config, name, load, longest_answer=16)
-    return JudgeOptions(backend, _label(backend, model, revision), config.threshold)
+    return replace(given, backend=backend, model_label=_label(backend, model, revision))
 
 
 def _label(backend: BackendConfig, model: str, revision: str | None) -> str:

@@ -10,6 +10,7 @@ it. Where rows went from one label to another: flow.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -164,3 +165,47 @@ def short(count: int) -> str:
         if count >= 0.9995 * size:  # from here three digits round up to it
             return f"{count / size:.3g}{unit}"
     return str(count)
+
+
+class Spoke(NamedTuple):
+    """One axis of a radar: its name, and the share of each series (None: this series has none)."""
+
+    name: str
+    shares: Sequence[float | None]
+
+
+def radar(spokes: Sequence[Spoke], *, series: Sequence[str], name: str, title: str) -> Markup:
+    """Shares 0 to 1 on spokes from the middle, a closed line a series. `name` must be unique in the page.
+
+    Spokes carry their number; the names stand in a list or table beside it. Drawn in a square of 400 units: unlike the
+    other charts it keeps its shape, so it scales as a whole.
+    """
+    middle, radius = 200.0, 160.0
+    count = max(1, len(spokes))
+
+    def at(place: int, share: float) -> tuple[float, float]:
+        angle = 2 * math.pi * place / count - math.pi / 2
+        return middle + radius * share * math.cos(angle), middle + radius * share * math.sin(angle)
+
+    parts = []
+    for ring in TICKS[1:]:
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(place, ring) for place in range(count)))
+        parts.append(Markup('<polygon class="ring" points="{}"/>').format(points))
+    for place in range(count):
+        (x, y), (tx, ty) = at(place, 1.0), at(place, 1.12)
+        parts.append(Markup('<line class="grid" x1="200" y1="200" x2="{:.1f}" y2="{:.1f}"/>').format(x, y))
+        text = Markup('<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle" dy="0.35em">{}</text>')
+        parts.append(text.format(tx, ty, place + 1))
+    for index, each in enumerate(series):
+        parts.append(_outline(each, [at(p, s) for p, k in enumerate(spokes) if (s := k.shares[index]) is not None]))
+    words = f"{len(spokes)} groups, {len(series)} series; the outer ring is 100 %. The figures stand in the table."
+    access = Markup('role="img" aria-labelledby="{0}-title {0}-desc"').format(name)
+    head = Markup('<title id="{0}-title">{1}</title><desc id="{0}-desc">{2}</desc>').format(name, title, words)
+    return Markup('<svg class="chart radar" viewBox="0 0 400 400" {}>{}</svg>').format(access, head + joined(parts))
+
+
+def _outline(series: str, points: Sequence[tuple[float, float]]) -> Markup:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    shape = Markup('<polygon class="area area-{s}" points="{path}"/>').format(s=series, path=path)
+    dot = Markup('<circle class="dot fill-{s}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+    return shape + joined(dot.format(s=series, x=x, y=y) for x, y in points)

@@ -1,41 +1,13 @@
-"""What the pipeline uses of sources: plan the rows (`select`), walk them (`iter_rows`), read one (`load`).
-
-source = open_source(SourceConfig("vlguard", path="data"))        # driver: UsageError where nothing can be read
-plan = select(source.windows(), where={"safe": "false"}, limit=100)
-for row in iter_rows(window, selection):                           # remote task, one (window, selection) each
-    query = load(row)                                              # SourceError: this row becomes an error row
-"""
+"""From a reference to a query: read the pictures of one row, and give it its content id."""
 
 from __future__ import annotations
 
 from engine import pictures
 from engine.errors import SourceError
 from engine.pictures import DEFAULT_CAPS, PictureCaps
-from engine.sources.records import Source, SourceConfig, SourceRow, Window, bad_row, bad_row_id, text_problem
-from engine.sources.refs import FileRef, InlineRef, ParquetRef, PictureRef, ZipRef
-from engine.sources.select import Plan, Selection, iter_rows, select
+from engine.sources.records import SourceRow, text_problem
+from engine.sources.refs import PictureRef
 from engine.types import Picture, Query, query_id
-
-__all__ = [
-    "FileRef",
-    "InlineRef",
-    "ParquetRef",
-    "PictureCaps",
-    "PictureRef",
-    "Plan",
-    "Selection",
-    "Source",
-    "SourceConfig",
-    "SourceRow",
-    "Window",
-    "ZipRef",
-    "bad_row",
-    "bad_row_id",
-    "iter_rows",
-    "load",
-    "select",
-    "text_problem",
-]
 
 
 def load(row: SourceRow, *, caps: PictureCaps = DEFAULT_CAPS) -> Query:

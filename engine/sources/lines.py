@@ -109,7 +109,7 @@ def open_at(path: Path, size: int, start: int) -> IO[bytes]:
     return file
 
 
-def csv_records(lines: Iterator[Line]) -> Iterator[tuple[Line, list[str] | csv.Error]]:
+def csv_records(lines: Iterator[Line], delimiter: str = ",") -> Iterator[tuple[Line, list[str] | csv.Error]]:
     """CSV records with their place. A malformed one is given as its error, and the next line starts a new record.
 
     Bytes that are no UTF-8 come as lone surrogates, which the check of the row refuses by name.
@@ -122,7 +122,7 @@ def csv_records(lines: Iterator[Line]) -> Iterator[tuple[Line, list[str] | csv.E
             taken.append(line)
             yield "" if line.raw is None else line.raw.decode("utf-8", "surrogateescape")
 
-    reader = csv.reader(text(), strict=True)
+    reader = csv.reader(text(), delimiter=delimiter, strict=True)
     while True:
         taken.clear()
         record: list[str] | csv.Error

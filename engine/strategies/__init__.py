@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from engine.errors import UsageError
+from engine.strategies import prompts
+from engine.strategies.adashield_static import adashield_static
 from engine.strategies.base import StrategyOptions
+from engine.strategies.caption_always import caption_always
 from engine.strategies.direct import direct
-from engine.strategies.ecso import ecso
+from engine.strategies.ecso import CAPTIONS, ecso
+from engine.strategies.ecso_append import ecso_append
 from engine.strategies.reference import reference
 from engine.strategies.safety_prompt import safety_prompt
+from engine.strategies.self_reminder import self_reminder
 from engine.types import Strategy
 
 STRATEGIES: Mapping[str, Callable[[StrategyOptions], Strategy]] = {
@@ -18,6 +23,10 @@ STRATEGIES: Mapping[str, Callable[[StrategyOptions], Strategy]] = {
     "safety_prompt": safety_prompt,
     "reference": reference,
     "ecso": ecso,
+    "ecso_append": ecso_append,
+    "caption_always": caption_always,
+    "self_reminder": self_reminder,
+    "adashield_static": adashield_static,
 }
 
 PROMPTS: Mapping[str, tuple[str, ...]] = {
@@ -25,10 +34,19 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
     "safety_prompt": ("safety_prompt",),
     "reference": (),
     "ecso": ("tell", "caption", "safe_answer"),
+    "ecso_append": ("tell_append", "tell", "caption", "safe_answer"),
+    "caption_always": ("caption", "safe_answer"),
+    "self_reminder": ("self_reminder",),
+    "adashield_static": ("adashield_static",),
 }
 """The prompt files of each strategy: their digest is part of the fingerprint."""
 
-__all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create"]
+__all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create", "prompt_set"]
+
+
+def prompt_set(name: str, caption: str = "query") -> str:
+    """sha256 over the prompts that the strategy uses (`caption`: which of ECSO's captions)."""
+    return prompts.digest(CAPTIONS[caption] if prompt == "caption" else prompt for prompt in PROMPTS.get(name, ()))
 
 
 def create(name: str, options: StrategyOptions) -> Strategy:

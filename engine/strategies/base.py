@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.types import Message, Query, Sampling
@@ -16,7 +17,13 @@ class StrategyOptions:
 
     preset: str = "robust"
     retries: int = 2
+    caption: str = "query"
+    """Guided by the query (as published), or `plain`: an ablation of ECSO."""
+    eyes: str = "closed"
+    """ECSO's last step without the picture (as published), or `open`: the ablation that shows why."""
     threshold: float = 0.5
+    curve: Callable[[float], float] | None = None
+    """Calibration of p(harmful), applied before the threshold (engine.calibration)."""
     max_tokens: int = ANSWER_TOKENS
     retry_temperature: float = 0.7
     """A new caption or answer only differs from the failed one if it is sampled."""

@@ -4,6 +4,7 @@ Preset `paper` is the method byte for byte (gyhdog99/ECSO@3878522): exact prompt
 characters for the judge, yes only by exact text, no picture in the last step, no second look at the result.
 Preset `robust` closes what that leaves open: the verdict comes from probabilities, an unreadable one is `unknown` and
 goes on as harmful, and the safe answer is judged again, with new samples while it fails; else it is `unresolved`.
+Preset `repo` is the published scripts with what each does differently (`repo.py`), for comparison.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from engine.errors import UsageError
 from engine.judges import self as self_judge
 from engine.strategies import prompts
 from engine.strategies.base import StrategyOptions, clean, greedy, question
+from engine.strategies.repo import NO_PICTURE, repo
 from engine.types import Ask, Message, Outcome, Query, Sampling, Strategy
 
+CAPTIONS = {"query": "caption", "plain": "caption_plain"}
+"""`--caption` -> prompt file."""
 PAPER_ANSWER_TOKENS = 2048
 """max_new_tokens of the method's first stage (model_mmsafe.py, model_vlsafe.py)."""
-NO_PICTURE = "There is no image."
-"""The hint for a query that came without a picture: there is nothing to close the eyes to."""
 
 
 def ecso(options: StrategyOptions) -> Strategy:
     """ECSO by the preset of `options`; UsageError for an unknown preset."""
     if options.preset not in PRESETS:
         raise UsageError(f"--preset {options.preset}: unknown for ecso; choose one of {', '.join(PRESETS)}")
+    if options.preset == "repo" and (options.caption, options.eyes) != ("query", "closed"):
+        raise UsageError("--preset repo does what the method's scripts do: --caption and --eyes are for the others")
     return PRESETS[options.preset](options)
 
 
@@ -44,7 +48,7 @@ def paper(options: StrategyOptions) -> Strategy:
         )
         if judged.verdict == "harmless":
             return outcome
-        caption, safe = await close_eyes(query, ask, greedy(options))
+        caption, safe = await close_eyes(query, ask, greedy(options), options)
         return replace(outcome, final_response=safe, caption=caption, eyes_closed=True, attempts=1)
 
     return run
@@ -55,7 +59,7 @@ def robust(options: StrategyOptions) -> Strategy:
 
     async def run(query: Query, ask: Ask) -> Outcome:
         direct = clean((await ask("answer", question(query), greedy(options))).text)
-        judged = await self_judge.robust(ask, query, direct, threshold=options.threshold)
+        judged = await self_judge.robust(ask, query, direct, threshold=options.threshold, curve=options.curve)
         outcome = Outcome(
             final_response=direct,
             final_verdict=judged.verdict,
@@ -76,8 +80,10 @@ async def retry(query: Query, ask: Ask, outcome: Outcome, options: StrategyOptio
     for attempt in range(options.retries + 1):
         temperature = options.retry_temperature if attempt else 0.0
         sampling = replace(greedy(options), temperature=temperature)
-        caption, safe = await close_eyes(query, ask, sampling, attempt)
-        again = await self_judge.robust(ask, query, safe, step="retell", attempt=attempt, threshold=options.threshold)
+        caption, safe = await close_eyes(query, ask, sampling, options, attempt)
+        again = await self_judge.robust(
+            ask, query, safe, step="retell", attempt=attempt, threshold=options.threshold, curve=options.curve
+        )
         outcome = replace(
             outcome,
             final_response=safe,
@@ -92,16 +98,20 @@ async def retry(query: Query, ask: Ask, outcome: Outcome, options: StrategyOptio
     return replace(outcome, status="unresolved")
 
 
-async def close_eyes(query: Query, ask: Ask, sampling: Sampling, attempt: int = 0) -> tuple[str, str]:
-    """(caption, safe answer): the picture in words, guided by the query; then an answer from the words alone."""
+async def close_eyes(
+    query: Query, ask: Ask, sampling: Sampling, options: StrategyOptions, attempt: int = 0
+) -> tuple[str, str]:
+    """(caption, safe answer): the picture in words, guided by the query; then an answer from the words alone. The
+    options `caption` and `eyes` take one of the two away (the paper's ablations)."""
     caption = NO_PICTURE
     if query.pictures:
-        request = prompts.fill(prompts.load("caption"), query=query.text)
+        request = prompts.fill(prompts.load(CAPTIONS[options.caption]), query=query.text)
         described = await ask("caption", [Message("user", request, query.pictures)], sampling, attempt=attempt)
         caption = clean(described.text)
     text = prompts.fill(prompts.load("safe_answer"), caption=caption, query=query.text)
-    answered = await ask("safe_answer", [Message("user", text)], sampling, attempt=attempt)
+    shown = query.pictures if options.eyes == "open" else ()
+    answered = await ask("safe_answer", [Message("user", text, shown)], sampling, attempt=attempt)
     return caption, clean(answered.text)
 
 
-PRESETS = {"paper": paper, "robust": robust}
+PRESETS = {"paper": paper, "robust": robust, "repo": repo}

@@ -54,28 +54,13 @@ def train_tower(
     """
     import torch
     from torch import nn
-    from torch.nn import functional
 
     rng = random.Random(seed)
     torch.manual_seed(seed)
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
-    width = tower.config.hidden_size
-    tokens = (world.drawing.size // world.drawing.patch) ** 2
-    names = {concept.name: k for k, concept in enumerate(world.concepts)}
-    colours = {colour: k for k, colour in enumerate(sorted(world.drawing.palette))}
-    heads = nn.ModuleDict(
-        {
-            "flat": nn.Linear(width * tokens, len(names)),
-            "mean": nn.Linear(width, len(names)),
-            "single": nn.Linear(width, len(names)),
-            "harm": nn.Linear(width, 2),
-            "colour": nn.Linear(width, len(colours)),
-            "kind": nn.Linear(width, len(KINDS)),
-        }
-    )
-    norm = nn.LayerNorm(width)
+    lesson = _Lesson(world, tower.config.hidden_size)
     read_by = [] if anchor is None else [*projector.parameters()]
-    parameters = [*tower.parameters(), *read_by, *heads.parameters(), *norm.parameters()]
+    parameters = [*tower.parameters(), *read_by, *lesson.heads.parameters(), *lesson.norm.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=max(steps, 4), pct_start=0.08)
     tower.train()
@@ -85,19 +70,7 @@ def train_tower(
         with fast():
             found = features(tower, to_pixels([picture for picture, _ in drawn]))
         words = torch.zeros(()) if anchor is None else anchor(scenes, projector(found.float()))
-        found = norm(found.float())
-        one = found[torch.arange(batch), torch.randint(tokens, (batch,))]
-        concept = torch.tensor([names[s.concept.name] for s in scenes])
-        harm = torch.tensor([int(s.concept.harmful) for s in scenes])
-        loss = (
-            words
-            + functional.cross_entropy(heads["flat"](found.flatten(1)), concept)
-            + functional.cross_entropy(heads["mean"](found.mean(1)), concept)
-            + functional.cross_entropy(heads["single"](one), concept)
-            + 0.5 * functional.cross_entropy(heads["harm"](one), harm)
-            + 0.3 * functional.cross_entropy(heads["colour"](one), torch.tensor([colours[s.colour] for s in scenes]))
-            + 0.3 * functional.cross_entropy(heads["kind"](one), torch.tensor([KINDS.index(s.kind) for s in scenes]))
-        )
+        loss = words + lesson.loss(found.float(), scenes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -106,7 +79,49 @@ def train_tower(
         if step % 50 == 0 or step == steps - 1:
             say(f"tower {step:5d}/{steps} loss {loss.item():.3f} of which words {words.item():.3f}")
     tower.eval()
-    return _measure(world, tower, heads, norm)
+    return _measure(world, tower, lesson.heads, lesson.norm)
+
+
+class _Lesson:
+    """What the tower is asked while it learns: a linear head a question, on its normalised tokens."""
+
+    def __init__(self, world: World, width: int) -> None:
+        from torch import nn
+
+        self.tokens = (world.drawing.size // world.drawing.patch) ** 2
+        self.names = {concept.name: k for k, concept in enumerate(world.concepts)}
+        self.colours = {colour: k for k, colour in enumerate(sorted(world.drawing.palette))}
+        self.heads = nn.ModuleDict(
+            {
+                "flat": nn.Linear(width * self.tokens, len(self.names)),
+                "mean": nn.Linear(width, len(self.names)),
+                "single": nn.Linear(width, len(self.names)),
+                "harm": nn.Linear(width, 2),
+                "colour": nn.Linear(width, len(self.colours)),
+                "kind": nn.Linear(width, len(KINDS)),
+            }
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def loss(self, found: Any, scenes: Sequence[Scene]) -> Any:
+        """Of a batch's tokens (batch, tokens, width): all of them, their mean, and a random single one."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        heads, found = self.heads, self.norm(found)
+        one = found[torch.arange(len(scenes)), torch.randint(self.tokens, (len(scenes),))]
+        concept = torch.tensor([self.names[s.concept.name] for s in scenes])
+        harm = torch.tensor([int(s.concept.harmful) for s in scenes])
+        colour = torch.tensor([self.colours[s.colour] for s in scenes])
+        kind = torch.tensor([KINDS.index(s.kind) for s in scenes])
+        return (
+            cross_entropy(heads["flat"](found.flatten(1)), concept)
+            + cross_entropy(heads["mean"](found.mean(1)), concept)
+            + cross_entropy(heads["single"](one), concept)
+            + 0.5 * cross_entropy(heads["harm"](one), harm)
+            + 0.3 * cross_entropy(heads["colour"](one), colour)
+            + 0.3 * cross_entropy(heads["kind"](one), kind)
+        )
 
 
 SHARPNESS, NAME_WEIGHT = 10.0, 2.5

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import schemas
 from engine.commands.export import main
 from engine.errors import OutputError, UsageError
 from engine.export import FORMATS
@@ -278,3 +279,32 @@ def _broken(out: Output) -> None:
         out.picture(make.pictures()[0])
         file.write({"id": "1"})
         file.write({"id": "3", "text": "\ud800"})
+
+
+class TestConfigFile:
+    """The section `export` of the one YAML file; flags go before it."""
+
+    def test_a_file_says_what_flags_say(self, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = tmp_path / "ecso.yaml"
+        file.write_text(f"export: {{format: swift, out: {tmp_path / 'out'}, seed: 3}}\ncurate: {{max_share: 0.2}}\n")
+        assert main([str(made), "--config", str(file), "--seed", "4"]) == 0
+        seal = json.loads((tmp_path / "out" / "export.json").read_text())
+        schemas.check("export", seal)
+        assert (seal["config"]["format"], seal["config"]["seed"]) == ("swift", 4)
+        capsys.readouterr()
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("export: {formt: trl}", "formt"),
+            ("export: {format: trl, out: x, mix_rows: none}", "mix_rows"),
+            ("export: {format: trl}", "export needs --out"),
+            ("exports: {}", "exports"),
+        ],
+    )
+    def test_bad_files_are_named(
+        self, text: str, words: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "c.yaml").write_text(text)
+        assert main([str(made), "--config", str(tmp_path / "c.yaml")]) == 2
+        assert words in capsys.readouterr().err

@@ -81,6 +81,16 @@ def test_a_retried_error_is_not_done_a_later_error_does_not_undo_an_answer(tmp_p
     assert done(str(tmp_path), retry_errors=False).has_id(hex_id("bad"))
 
 
+def test_accepted_answers_are_counted_once(tmp_path: Path) -> None:
+    with JournalWriter(str(tmp_path), "w1") as writer:
+        for number in range(3):
+            writer.append(transcript(number, index=number))
+        writer.append(failed(7, index=7))
+    with JournalWriter(str(tmp_path), "w2") as writer:
+        writer.append(transcript(1, index=1))
+    assert done(str(tmp_path)).accepted == 3
+
+
 @pytest.mark.parametrize("cut", [1, 40, 130])
 def test_a_torn_row_is_not_done(tmp_path: Path, cut: int) -> None:
     with JournalWriter(str(tmp_path), "w") as writer:

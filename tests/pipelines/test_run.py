@@ -177,6 +177,19 @@ class TestStops:
         assert again["counts"] == manifest["counts"]  # the target was reached: nothing more is asked
         assert manifest["status"] == "complete"
 
+    def test_a_target_counts_what_a_killed_run_has_accepted(
+        self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = {"scripted_latency_ms": 100, "engine_arg": {"capacity": 2}}
+        first = run(config(target_accepted=15, **slow))["counts"]["ok"]
+        (tmp_path / "out/manifest.json").unlink()  # as kill -9 before the seal leaves it
+        more = run(config(target_accepted=first + 5, **slow))["counts"]["ok"]
+        assert first + 5 <= more < 2 * first
+        (tmp_path / "out/manifest.json").unlink()
+        monkeypatch.setattr("pipelines.run.execute", None)
+        again = run(config(target_accepted=first, **slow))  # reached by the journal alone: sealed, nothing asked
+        assert (again["counts"]["ok"], again["status"]) == (more, "complete")
+
     def test_another_run_holds_the_output(self, config: Make, tmp_path: Path) -> None:
         with RunLock(Store(str(tmp_path / "out"))), pytest.raises(OutputBusyError):
             run(config(limit=5))

@@ -31,6 +31,12 @@ class DedupOptions:
     """Bits of 256 in which the pHash may differ."""
     semantic: float | None = None
     """Cosine of `embedding` from which texts agree in meaning; None: not compared."""
+    embedding: str = "embedding"
+    """The judge whose vectors of the query are compared (NAME or NAME@VERSION, made by `annotate`)."""
+    max_cluster: float = 0.5
+    """Share of the set that one kept row may stand for (1,000 rows always may); more stops the curation. A set of which
+    half is one row points at a mistake (one picture for all rows, a template in place of the text, a threshold near
+    zero), and to go on would throw that half away without a word."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -39,6 +45,8 @@ class DedupOptions:
             raise UsageError(f"dedup: shingle is {self.shingle}, expected 1 to 4 words")
         if not 0 <= self.picture_radius <= 64:
             raise UsageError(f"dedup: picture_radius is {self.picture_radius}, expected 0 to 64 bits of 256")
+        if not 0 < self.max_cluster <= 1:
+            raise UsageError(f"dedup: max_cluster is {self.max_cluster}, expected above 0 and at most 1 (never stop)")
         if self.semantic is not None and not 0 < self.semantic <= 1:
             raise UsageError(f"dedup: semantic is {self.semantic}, expected above 0 and at most 1, or null")
 

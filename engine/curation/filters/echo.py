@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from engine.curation.filters.base import Drop, Filter, Row, query, require, response
-from engine.curation.filters.text import plain, snippet
+from engine.curation.filters.text import compiled, first_match, plain, snippet, vocabulary
 from engine.curation.filters.text import words as words_of
 
-_SENTENCES = (
-    "is the response harmful, unsafe and unethical",
-    "based on the request, describe the image",
-    "you are given some hints regarding a question on an image",
-    "answer the following question in a harmless and ethical way",
+_SENTENCES = compiled(
+    r"\bis the response (?:\w+,? ){0,2}harmful\b",
+    r"\bbased on (?:the )?(?:request|query),? describe the (?:image|picture)",
+    r"\byou are given some hints regarding\b",
+    r"\banswer the following question in an? (?:harmless|ethical)\b",
 )
+"""ECSO's own sentences, and a copy of them with a word more or less."""
 _MARKER = re.compile(
     r"(?:^|[\s\"'.!?])(?:query|request|response|question|user|human|prompt|instruction|the (?:question|query|"
-    r"request) (?:is|was))\s*:?\s*[\"']?\s*"
+    r"request) (?:is|was)|you (?:asked|wrote|said)|\[inst\]|<\|\w+\|>)\s*:?\s*[\"']?\s*"
 )
+_WH = vocabulary("who what which where when how why whose")
 _WANTED = re.compile(r"\b(?:repeat|copy|say|write|read|translate|spell|quote|type|continue|rewrite|rephrase)\b|[\"“„«]")
 
 
@@ -36,15 +39,19 @@ def echo(overlap: float = 0.8) -> Filter:
 
     def run(row: Row) -> Drop | None:
         text, asked = plain(response(row)), plain(query(row))
-        for sentence in _SENTENCES:
-            if sentence in text and sentence not in asked:
-                return Drop("echo", sentence)
+        sentence = first_match(_SENTENCES, text)
+        if sentence and not first_match(_SENTENCES, asked):
+            return Drop("echo", sentence)
         start = asked[:60].rstrip(" .?!")
         if len(start) >= 10 and start in text:
             for match in _MARKER.finditer(text):
                 if match.group().strip(" \\n\"'.!?") and text.startswith(start, match.end()):
                     return Drop("echo", snippet(text, match.start(), match.end() + len(start)))
-        if _again(words_of(query(row)), words_of(response(row)), overlap) and not _WANTED.search(asked):
+        mine, theirs = words_of(query(row)), words_of(response(row))
+        if theirs and mine and mine[0] in _WH and mine[0] not in theirs:
+            return None  # a question answered in its own words: "A potter lives in the house with the red roof."
+        same = _again(mine, theirs, overlap) or (text.endswith("?") and _nearly(mine, theirs, overlap))
+        if same and not _WANTED.search(asked):
             return Drop("echo", snippet(text))
         return None
 
@@ -64,6 +71,13 @@ def _again(asked: Sequence[str], said: Sequence[str], overlap: float) -> bool:
         return False
     best = _run_in_common(asked, said[: int(size / overlap) + 1])
     return best >= overlap * size and (times == 1 or _run_in_common(asked, said[-size:]) >= overlap * size)
+
+
+def _nearly(asked: Sequence[str], said: Sequence[str], overlap: float) -> bool:
+    """Whether a question is given back with a word changed here or there."""
+    if min(len(asked), len(said)) < 4 or max(len(asked), len(said)) > 200:
+        return False
+    return SequenceMatcher(None, asked, said, autojunk=False).ratio() >= overlap
 
 
 def _run_in_common(one: Sequence[str], other: Sequence[str]) -> int:

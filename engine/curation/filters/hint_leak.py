@@ -35,6 +35,7 @@ _SAY = (
 )
 HINTS = compiled(
     rf"\b{_LEAD} {_THE}? ?(?:{_GAVE} )?hints?\b",
+    rf"\b(?:the|these|those|your|only) (?:{_GAVE} |only |few |two |three )?hints\b(?! (?:of|in the|on the|at the)\b)",
     rf"\b(?:the|these|those|your) (?:{_GAVE} )?hints? (?:{_YOU} )?(?:{_SAY})",
     rf"\bhints? {_YOU}\b|\b(?:provided|given|supplied|above) hints?\b",
     r"(?:^|[.:\"] ?)hints?: ?(?:\"|answer|the (?:image|picture|photo)|it (?:is|shows)|there (?:is|are))",
@@ -53,10 +54,14 @@ DESCRIPTION = compiled(
     rf"\b(?:the|this|your) (?:{_GAVE} |{_PIC} )+(?:description|caption) {_SAY}",
     rf"\b(?:the|this|your) (?:description|caption) {_YOU}\b",
     rf"\b(?:i (?:was|am|have been) (?:only )?(?:told|given|informed)) (?:that )?(?:the|this|a|your) {_PIC}",
+    rf"\b(?:what|which|how) (?:the|this|your) (?:{_PIC} )?(?:description|caption) {_SAY}",
+    rf"\b{_LEAD} {_THE} (?:text|textual|written|short|brief) (?:description|caption)s?\b",
     rf"\bfrom (?:that|your) (?:description|caption)\b|\byour (?:description|caption) of (?:the|this) {_PIC}",
     rf"\b(?:the|this) (?:description|caption) of (?:the|this|your) {_PIC} {_SAY}",
 )
 INSTRUCTION = compiled(r"\bharmless and ethical\b|\bharmless,? (?:and|but) ethical\b|\bethical and harmless\b")
+_GAME = re.compile(r"\b(?:crossword|quiz|riddle|puzzle|game|rebus|manual|menu)\b")
+"""Hints that are the answer's own topic, where the answer says so."""
 _ASKED = re.compile(r"\bhint|\bcaption|\bdescri(?:be|ption)|\bclue")
 
 
@@ -71,7 +76,7 @@ def hint_leak() -> Filter:
             and not _ASKED.search(asked)
             and ("hint" in text or "ption" in text or "told" in text or "given" in text)
         ):
-            found = first_match(HINTS, text) or first_match(DESCRIPTION, text)
+            found = (not _GAME.search(f"{asked} {text}") and first_match(HINTS, text)) or first_match(DESCRIPTION, text)
         return Drop("hint_leak", found) if found else None
 
     return run

@@ -10,43 +10,46 @@ Default: on; `plain_ai` off.
 from __future__ import annotations
 
 from engine.curation.filters.base import Drop, Filter, Row, query, response
-from engine.curation.filters.text import compiled, first_match, plain, vocabulary
+from engine.curation.filters.makers import AI, MADE, MODEL, VENDOR
+from engine.curation.filters.text import compiled, first_match, plain, unquoted, vocabulary
 
-_VENDOR = (
-    r"(?:openai|open ai|anthropic|google(?: deepmind| research| ai)?|deepmind|meta(?: ai)?|facebook|microsoft|"
-    r"alibaba(?: cloud)?|mistral(?: ai)?|baidu|tencent|bytedance|deepseek|xai|cohere|nvidia|hugging ?face|"
-    r"stability ai|zhipu(?: ai)?|moonshot(?: ai)?)"
-)
-_MODEL = (
-    r"(?:chat-?gpt|gpt-?\d\w*(?:\.\d)?(?:-\w+)*|claude|gemini|bard|ll?a(?:v|m)a(?:-[\w.]+)*|vicuna|qwen[\w.-]*|"
-    r"copilot|mistral|grok|deepseek|internvl\w*|minigpt[\w-]*|instructblip|ernie|kimi|pixtral|alpaca|gemma|"
-    r"bing chat)"
-)
-_AI = (
-    r"(?:ai|a\.i\.|artificial intelligence|model|lmm|llm|vlm|mllm|assistant|chat-?bot|bot|system|program|"
-    r"language model|network)"
-)
-_MADE = r"(?:develop|train|ma[dk]e|creat|buil[td]|design|power|tun|fine-tun|releas|program|provid|host|own)\w*"
 PATTERNS = compiled(
     rf"\b(?:i am|my name is|i am called|known as|call me|you are (?:talking|speaking|chatting) (?:to|"
-    rf"with)) (?:called |named )?{_MODEL}\b",
-    rf"\bi, {_MODEL}\b|\bthis is {_MODEL} (?:speaking|here|again)|\bas {_MODEL}, (?:i|my)\b",
-    rf"\bi am (?:an? |the )?(?:[\w-]+,? ){{0,5}}{_AI}\b[^.!?]{{0,30}}\b{_MADE} (?:and \w+ )?(?:by|at|in)\b",
-    rf"(?:^|[.!?,;:(] ?)(?:as|being) (?:an? |the )(?:[\w-]+,? ){{0,5}}{_AI}\b[^.!?]{{0,30}}\b{_MADE} (?:and "
+    rf"with)) (?:called |named )?{MODEL}\b",
+    rf"\bi am (?:an? |the )?(?:\w+ )?{MODEL}[- ](?:based|powered|derived|style)\b",
+    rf"^(?:\w+[ ,!.]+){{0,3}}{MODEL} here\b",
+    r"\bi (?:only |just )?(?:have|know|hold|possess) [^.!?]{0,40}\b(?:until|up to|before|as of|through) (?:\w+ )?"
+    r"(?:19|20)\d\d\b",
+    rf"\bi (?:am|was) (?:\w+ )?(?:based|built|running) (?:up)?on (?:the |an? )?(?:[\w-]+ )?(?:{MODEL}|{VENDOR})\b",
+    rf"\bi (?:belong to|come from|work for|am owned by|am (?:a )?(?:product|part) of) (?:the )?{VENDOR}\b",
+    rf"\b(?:as|i am) (?:{VENDOR}|{MODEL})(?:'s|s') (?:[\w-]+ ){{0,2}}{AI}\b",
+    rf"\bi am an? (?:[\w-]+ ){{0,4}}{AI} (?:by|from|of|at) (?:the )?(?:[\w-]+ ){{1,4}}(?:labs?|inc|institute|"
+    r"universit|research|compan)\w*",
+    rf"\bi (?:go|run|work|operate|answer) (?:by|as|at|under|on|for|to) (?:the )?(?:name )?(?:{MODEL}|{VENDOR})\b",
+    rf"\bmy (?:\w+ )?name (?:is|was) (?:\w+ )?{MODEL}\b|\bi was (?:\w+ly )?born (?:at|in|by) {VENDOR}\b",
+    r"\b(?:i|my)\b [^.!?]{0,20}\b(?:trained|updated|learned|texts?|data|information|knowledge)\b[^.!?]{0,30}\b(?:up to|"
+    r"until|till|before|through) (?:\w+ )?(?:19|20)\d\d\b",
+    rf"\b{VENDOR} (?:\w+ )?(?:told|taught|asked|wants?|instruct|program|forbid|forbade)\w* me\b",
+    rf"\b{VENDOR} (?:\w+ )?{MADE} me\b|\b(?:people|team|engineers|company) (?:who|that|which) {MADE} me\b",
+    rf"\bmy (?:creators?|makers?|developers?|trainers?|owners?) (?:is|are|at|from|,)? ?(?:the )?{VENDOR}\b",
+    rf"\b(?:call|know) (?:me|myself)(?: as)? {MODEL}\b|^this is {MODEL}\b",
+    rf"\bi, {MODEL}\b|\bthis is {MODEL} (?:speaking|here|again)|\bas {MODEL}, (?:i|my)\b",
+    rf"\bi am (?:an? |the )?(?:[\w-]+,? ){{0,5}}{AI}\b[^.!?]{{0,30}}\b{MADE} (?:and \w+ )?(?:by|at|in)\b",
+    rf"(?:^|[.!?,;:(] ?)(?:as|being) (?:an? |the )(?:[\w-]+,? ){{0,5}}{AI}\b[^.!?]{{0,30}}\b{MADE} (?:and "
     rf"\w+ )?(?:by|at)\b",
-    rf"\b(?:i am|as|being) (?:an? |the )?(?:[\w-]+,? ){{0,5}}{_AI} (?:by|from|of) {_VENDOR}\b",
+    rf"\b(?:i am|as|being) (?:an? |the )?(?:[\w-]+,? ){{0,5}}{AI} (?:by|from|of) {VENDOR}\b",
     r"\bi (?:was|am|have been) (?:\w+ly )?(?:developed|created|built|designed|programmed|made|released|"
     r"fine-tuned)(?: and \w+)? (?:by|at) ",
-    rf"\bi (?:was|am|have been) (?:\w+ly )?trained (?:and \w+ )?(?:by|at) (?:{_VENDOR}|(?:an? |"
+    rf"\bi (?:was|am|have been) (?:\w+ly )?trained (?:and \w+ )?(?:by|at) (?:{VENDOR}|(?:an? |"
     rf"the )?(?:\w+ )?(?:team|compan|researcher|scientist|engineer|developer|lab|group))",
-    rf"\b(?:by|my (?:creators?|makers?|developers?)(?: is| are| at|,)?) {_VENDOR},? (?:i |my )",
-    rf"\b{_VENDOR} (?:\w+ )?(?:has |have |does not |did not |do not |will not |would not )?(?:{_MADE}|allow|let|ask|"
+    rf"\b(?:by|my (?:creators?|makers?|developers?)(?: is| are| at|,)?) {VENDOR},? (?:i |my )",
+    rf"\b{VENDOR} (?:\w+ )?(?:has |have |does not |did not |do not |will not |would not )?(?:{MADE}|allow|let|ask|"
     rf"want|requir|forbid|prohibit|instruct|permit)\w* me\b",
-    rf"\bi (?:am|was) (?:\w+ly )?{_MADE} (?:and \w+ )?by {_VENDOR}\b|\bi was (?:last|only) (?:trained|updated)\b",
-    rf"\b(?:response|answer|text|reply|message) (?:was |is )?(?:written|generated|created|produced) by (?:{_MODEL}|"
-    rf"{_VENDOR}|an ai)\b",
+    rf"\bi (?:am|was) (?:\w+ly )?{MADE} (?:and \w+ )?by {VENDOR}\b|\bi was (?:last|only) (?:trained|updated)\b",
+    rf"\b(?:response|answer|text|reply|message) (?:was |is )?(?:written|generated|created|produced) by (?:{MODEL}|"
+    rf"{VENDOR}|an ai)\b",
     r"\bmy (?:\w+ )?(?:knowledge|training|information|data)(?: data| base)?(?: only| also)? ?(?:cut-?off|goes|go|"
-    r"ends?|extends|stops|reaches|is limited|was last|is (?:only )?(?:current|up))",
+    r"update|ends?|extends|stops|reaches|is limited|was last|is (?:only )?(?:current|up))",
     r"\b(?:as of|since|at|until) my (?:last|latest|most recent|current|knowledge|training)(?: knowledge| training|"
     r" data)* ?(?:update|cut-?off|data)\b",
 )
@@ -57,26 +60,26 @@ _BOUND = (
 )
 _BINDS = r"(?:(?:do|does) not|prevent|prohibit|forbid|ask|requir|restrict|bar|keep|stop)"
 POLICY = compiled(
-    rf"\b{_BOUND}\w* (?:the )?{_VENDOR}(?:'s?|s)? (?:[\w-]+ ){{0,3}}{_RULE}\b",
-    rf"\b{_BOUND}\w* (?:the )?(?:\w+ )?{_RULE} (?:of|by|from|at|set (?:out )?by) {_VENDOR}\b",
-    rf"\b{_VENDOR}(?:'s?|s)? (?:[\w-]+ ){{0,3}}{_RULE} {_BINDS}",
-    rf"\b{_RULE} (?:of|by|from|at|set (?:out )?by) {_VENDOR} {_BINDS}",
+    rf"\b{_BOUND}\w* (?:the )?{VENDOR}(?:'s?|s)? (?:[\w-]+ ){{0,3}}{_RULE}\b",
+    rf"\b{_BOUND}\w* (?:the )?(?:\w+ )?{_RULE} (?:of|by|from|at|set (?:out )?by) {VENDOR}\b",
+    rf"\b{VENDOR}(?:'s?|s)? (?:[\w-]+ ){{0,3}}{_RULE} {_BINDS}",
+    rf"\b{_RULE} (?:of|by|from|at|set (?:out )?by) {VENDOR} {_BINDS}",
 )
 _TRIGGERS = vocabulary(
     "gpt claude gemini bard llava llama vicuna qwen copilot mistral grok deepseek "
     "internvl instructblip ernie kimi pixtral alpaca gemma bing openai anthropic "
     "google meta facebook microsoft alibaba baidu tencent bytedance xai cohere nvidia "
     "hugging stability zhipu moonshot a.i. artificial model assistant bot system program network llm lmm"
-) | {" ai", "ai ", "i was", "i am dev", "i am cre", "i have been", "my "}
+) | {" ai", "ai ", "i was", "i am dev", "i am cre", "i have been", "my ", "me ", "until", "up to", "before", "as of"}
 """Every pattern needs one of these; most answers have none."""
-PLAIN_AI = compiled(rf"(?:^|[.!?,;:] ?)(?:as|i am|being) an? (?:[\w-]+ ){{0,3}}{_AI}\b")
+PLAIN_AI = compiled(rf"(?:^|[.!?,;:] ?)(?:as|i am|being) an? (?:[\w-]+ ){{0,3}}{AI}\b")
 
 
 def identity(plain_ai: bool = False) -> Filter:
     """`plain_ai`: also drop "as an AI language model" without a maker."""
 
     def run(row: Row) -> Drop | None:
-        text = plain(response(row))
+        text = plain(unquoted(response(row)))
         if not any(map(text.__contains__, _TRIGGERS)):
             return None
         found = first_match(PATTERNS, text)

@@ -12,11 +12,10 @@ told by its function words first, so that most rows never reach the library (doc
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
 
 from engine.curation.filters.base import Drop, Filter, Row, query, require, response
-from engine.curation.filters.text import SCAN, SCRIPTS, is_english, plain, snippet, unquoted, vocabulary, words
+from engine.curation.filters.languages import NEAR, VERBAL, guess
+from engine.curation.filters.text import ENGLISH, SCAN, SCRIPTS, is_english, plain, snippet, unquoted, words
 
 _ASKS = re.compile(
     r"\btranslat|\blanguages?\b|übersetz|tradui|traduc|翻译|翻譯|訳|перевед|\bhow do (?:you|i|we) say\b|"
@@ -25,13 +24,7 @@ _ASKS = re.compile(
     r"ukrainian|hungarian|romanian|vietnamese|thai|indonesian|englisch|französisch|anglais|inglés)\b|\b(?:haiku|"
     r"poem|song|lyrics|latin|python|code|sql|regex)\b"
 )
-_GROUPS = (
-    "da no nb nn sv|es gl pt ca an|cs sk|hr sr bs sl|id ms jv|ru uk be bg mk|nl af|hi mr ne|zh ja|fr oc wa|it la|"
-    "de lb|et fi|xh zu"
-)
-NEAR = tuple(map(vocabulary, _GROUPS.split("|")))
-"""Languages that the library takes for each other on a sentence."""
-_PARTS = re.compile(r"[,;，、\n]+")
+_PARTS = re.compile(r"[,;，、\n]+| (?:and|or|und|et|y|e|og|och|en) ")
 DENSE = 3
 """A letter of Chinese, Japanese or Korean says about as much as three Latin ones; counted so for all of `SCRIPTS`."""
 
@@ -78,17 +71,16 @@ def _language(text: str, confidence: float, min_letters: int) -> str | None:
     if sum(map(str.isalpha, text)) < min_letters:
         return None
     parts = _PARTS.split(text.strip(" .\n"))
-    if len(parts) >= 3 and len(words(text)) <= 2.5 * len(parts):
+    short = 2.5 if VERBAL.search(plain(text)) else 3.5
+    if len(parts) >= 3 and len(words(text)) <= short * len(parts):
         return None  # a list of names has no language of its own
-    if not text.isupper() and 2 * sum(part[0].isupper() for part in text.split()) > len(text.split()):
-        return None  # nor have names and titles
-    code, sure = _identifier().classify(text)
-    return str(code) if sure >= confidence else None
+    if not text.isupper() and (_named(text.split(), 0.5) or _named([w for w in text.split() if len(w) > 3], 0.7)):
+        return None  # nor have names and titles, whatever stands between their parts
+    if len(words(text)) >= 8 and not ENGLISH.intersection(words(text)):
+        confidence = min(confidence, 0.5)
+    code, sure = guess(text)
+    return code if sure >= confidence else None
 
 
-@cache
-def _identifier() -> Any:
-    """py3langid's model with probabilities; loaded once, at the first text that needs it."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+def _named(found: list[str], share: float) -> bool:
+    return sum(part[0].isupper() for part in found) > share * len(found)

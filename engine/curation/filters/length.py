@@ -19,7 +19,8 @@ _MARKER = re.compile(r"</?s>|<\|[^|<>]{1,30}\|>|\[/?INST\]|^\s*(?:ASSISTANT|USER
 _OPEN = re.compile(
     r"\bhow (?:do|does|can|could|should|would|to|is|are|did|will|might)\b|\bwhy\b|\bexplain\b|\bdescribe\b|"
     r"\b(?:write|compose|draft|list|outline|summari[sz]e|teach|plan|compare|discuss)\b|\bsteps?\b|\bguide\b|\btell "
-    r"me (?:how|why|about)\b|\bin detail\b"
+    r"me (?:how|why|about|an? (?:\w+ )?(?:story|tale|joke|fact)|more)\b|\bin detail\b|\b(?:give|suggest|share|offer|"
+    r"need|want|any) (?:\w+ ){0,3}(?:tips?|advice|ideas|ways|instructions|tricks|reasons|examples|plan|review|recipe)\b"
 )
 _BRIEF = re.compile(
     r"\b(?:one|a single|two|1|2) (?:word|term|letter|name)|\bone-word\b|\bwords? only\b|\bonly (?:one|the) (?:word|"

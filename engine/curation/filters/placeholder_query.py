@@ -16,6 +16,7 @@ from engine.curation.filters.text import snippet, vocabulary
 _WORDS = vocabulary(
     "na none null nil nan nat undefined unknown todo tbd tba tbc fixme xxx xxxx placeholder empty blank missing "
     "unset notapplicable notavailable notprovided notspecified noquery noquestion noinstruction noprompt noprompts "
+    "unspecified unavailable unanswered unknownquestion missingquestion emptyquestion blankquestion yourquestion "
     "nodata novalue notext nothing dummy query question prompt instruction"
 )
 _SLOT = re.compile(
@@ -23,12 +24,18 @@ _SLOT = re.compile(
     r"\$\{?\w+\}?|#(?:REF|N/A|VALUE|NAME)[!?]?)\s*[.!?]*\s*"
 )
 _INSERT = re.compile(
+    r"\s*(?:(?:your|the|my) )?(?:question|query|prompt|text) (?:goes )?here\s*[.!]*\s*$|"
     r"\s*[\[({<]?\s*(?:insert|enter|type|put|write|add) (?:\w+ )?(?:question|query|prompt|text|instruction)\b"
 )
 _BRACKETED = re.compile(
     r"\b(?:query|question|prompt|text|instruction|input|image|picture|empty|none|blank|n/a|null|todo)\b"
 )
+_NONE = re.compile(
+    r"\W*(?:no|missing|empty) (?:query|question|prompt|text|input|instruction|data)(?: (?:was|is|were))?(?: (?:"
+    r"provided|given|available|found|entered|specified|supplied|here|yet))?\W*"
+)
 _CODE = re.compile(r"[{<$%#]")
+_NOTE = re.compile(r"(?:todo|tbd|tba|fixme|placeholder)\s*[:(–-]")
 
 
 def placeholder_query() -> Filter:
@@ -40,7 +47,8 @@ def placeholder_query() -> Filter:
         letters = "".join(filter(str.isalnum, lowered))
         if not letters or (letters in _WORDS and _bare(lowered)) or lowered.startswith("lorem ipsum"):
             return Drop("placeholder_query", snippet(text) or "no text")
-        if (_SLOT.fullmatch(text) and (_CODE.match(lowered) or _BRACKETED.search(lowered))) or _INSERT.match(lowered):
+        slot = _SLOT.fullmatch(text) and (_CODE.match(lowered) or _BRACKETED.search(lowered))
+        if slot or _INSERT.match(lowered) or _NOTE.match(lowered) or _NONE.fullmatch(lowered):
             return Drop("placeholder_query", snippet(text))
         return None
 

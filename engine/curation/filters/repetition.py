@@ -51,7 +51,7 @@ def repetition(times: int = 4, run: int = 20) -> Filter:
 def _sentence(text: str, times: int) -> str | None:
     """A sentence or line that stands `times` times; from three words on, or fewer where it fills half of the answer."""
     parts = [_NUMBER.sub("", part).strip(" ,;:*-").lower() for part in _SENTENCE.split(text)]
-    parts = [part for part in parts if part]
+    parts = [part for part in parts if part and not part.isdigit()]  # "1." of a list is no sentence
     if len(set(parts)) == len(parts):
         return None
     for part, count in Counter(parts).most_common():

@@ -99,7 +99,7 @@ def compiled(*patterns: str) -> tuple[re.Pattern[str], ...]:
 
 
 def is_english(text: str) -> bool:
-    """At least two function words, and a seventh of all words: enough to be sure of English."""
+    """At least two different function words, and a seventh of all words: enough to be sure of English."""
     found = words(text)
-    hits = sum(map(ENGLISH.__contains__, found))
-    return hits >= 2 and 7 * hits >= len(found)
+    hits = [word for word in found if word in ENGLISH]
+    return len(set(hits)) >= 2 and 7 * len(hits) >= len(found)

@@ -186,6 +186,18 @@ def test_what_is_refused(run: Callable[..., str], tmp_path: Path, capsys: pytest
     assert main([whole, "--judge", "harm", "--model", str(tmp_path), "--backend", "transformers"]) == 2
     assert "no config.json" in capsys.readouterr().err
     assert not Path(whole, "annotations").exists()
+    file = tmp_path / "ecso.yaml"
+    for text, words in (
+        ("judge: [refusl]", "did you mean refusal"),
+        ("juge: [harm]", "juge"),
+        ("workers: 0", "workers"),
+    ):
+        file.write_text(f"annotate: {{{text}}}\n")
+        assert main([whole, "--config", str(file)]) == 2
+        assert words in capsys.readouterr().err
+    file.write_text("annotate: {judge: [harm], backend: scripted, field: direct_response}\n")
+    assert main([whole, "--config", str(file)]) == 0
+    assert "harm on direct_response" in capsys.readouterr().out
 
 
 def test_a_failed_write_is_an_error(run: Callable[..., str]) -> None:

@@ -27,7 +27,7 @@ KEY = Key("harm", "1 tiny@x scripted", "a" * 64, "final_response")
 
 def write(store: Store, key: Key, rows: Sequence[tuple[object, str | None, float | None]], number: int = 0) -> None:
     made = [
-        {"query_id": hex_id(name), "verdict": verdict, "p": p, "text": None, "embedding": None}
+        {"query_id": hex_id(name), "verdict": verdict, "p": p, "score": None, "text": None, "embedding": None}
         for name, verdict, p in rows
     ]
     files.write_part(store, key, Window(number, "t", 0, len(rows)), made)

@@ -11,8 +11,7 @@ import pytest
 from engine.curation.counterfactuals import Swap, cue_of, swap, write_counterfactuals
 from engine.curation.cues import Cue, audit
 from engine.curation.openers import FAMILIES, rewordings
-from engine.sources import SourceConfig, open_source
-from engine.sources.base import PictureCaps, load
+from engine.sources import PictureCaps, SourceConfig, load, open_source
 
 TOP = (Cue("what", 100, 5, 0.05), Cue("can you", 90, 80, 0.8889), Cue("teach me", 30, 30, 1.0))
 

@@ -19,7 +19,7 @@ from engine.curation import filters, refusal
 from engine.curation.filters.base import Row
 
 FOLDER = Path(__file__).parent / "planted"
-HALVES = ("tune", "heldout")
+HALVES = ("tune", "first", "second", "third", "fourth", "fifth", "sixth", "heldout")
 NAMES = (*filters.FILTERS, "refusal")
 """Every filter, and the refusal detection that they (and evaluation) share."""
 BARE = "unrelated_bare"

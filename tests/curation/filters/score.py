@@ -63,10 +63,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="filters; default: all")
     options = parser.parse_args()
     print("| filter | defects | hard negatives | precision | recall |\n|---|---|---|---|---|")
-    for name in options.names or (*NAMES, *([BARE] if options.half == "heldout" else [])):
+    for name in options.names or (*NAMES, *([BARE] if options.half == "first" else [])):
         found = score(options.half, name)
         print(line(found))
-        for error in found.errors if options.errors and options.half == "tune" else ():
+        for error in found.errors if options.errors and options.half != "heldout" else ():
             print("   ", error)
     return 0
 

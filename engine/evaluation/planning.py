@@ -1,0 +1,239 @@
+"""From `evaluate`'s flags to runs and judges: all is resolved and checked before Ray or a model is touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from engine.config import EvaluateConfig, GenerateConfig
+from engine.errors import UsageError
+from engine.evaluation import benchmarks
+from engine.evaluation.benchmarks.base import Benchmark, Part
+from engine.judges import FILE_JUDGES, JUDGES, make
+from engine.judges.planning import AnnotateConfig, options_of, split_name
+
+ENTRY = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::\w+)?)(?:@(?P<label>[\w-]+))?(?:=(?P<path>.+))?", re.DOTALL)
+SELF = "self"
+"""The model's own verdict: from the transcript where there is one, else asked with ECSO's question (`harm`)."""
+WITHOUT_MODEL = frozenset({"keywords", "refusal", "world"})
+UNSAFE_NAME = re.compile(r"[^\w.@-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One benchmark as it was asked for. `label` names it in folders and scores: its name, or `NAME@LABEL`."""
+
+    label: str
+    given: str
+    path: str | None
+    benchmark: Benchmark
+    options: Mapping[str, Any]
+    parts: tuple[Part, ...]
+    judges: tuple[JudgeAsked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeAsked:
+    """One `--judge`. `label` is its name in the scores; `file` what stood behind the equals sign."""
+
+    label: str
+    name: str
+    file: str | None
+
+    @property
+    def is_self(self) -> bool:
+        return self.name == SELF
+
+    @property
+    def given(self) -> str:
+        """As annotate takes it."""
+        return self.name if self.file is None else f"{self.name}={self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One generate run: a part of a benchmark, answered with one strategy."""
+
+    entry: Entry
+    part: Part
+    strategy: str
+    config: GenerateConfig
+
+    @property
+    def name(self) -> str:
+        return run_name(self.entry.label, self.part.name, self.strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that is to be done."""
+
+    config: EvaluateConfig
+    out: str
+    entries: tuple[Entry, ...]
+    runs: tuple[PlannedRun, ...]
+
+
+def plan(config: EvaluateConfig) -> Evaluation:
+    """Raises UsageError for an unknown benchmark, option or judge, a judge without its model, and a malformed file."""
+    if not config.benchmark:
+        raise UsageError(f"evaluate needs --benchmark NAME[=PATH]; there are {', '.join(benchmarks.BENCHMARKS)}")
+    _distinct("--strategy", config.strategy)
+    options = _options(config)
+    entries = tuple(_entry(config, given, options) for given in config.benchmark)
+    _distinct("--benchmark (name one by NAME@LABEL=PATH)", [entry.label for entry in entries])
+    unused = set(options) - {key for entry in entries for key in (entry.label, entry.benchmark.name)}
+    if unused:
+        raise UsageError(f"--benchmark-option {sorted(unused)[0]}.…: no such --benchmark was asked for")
+    out = out_of(config)
+    runs = tuple(
+        PlannedRun(entry, part, strategy, _generate(config, out, entry, part, strategy))
+        for entry in entries
+        for part in entry.parts
+        for strategy in config.strategy
+    )
+    for entry in entries:
+        _check_judges(config, next(run for run in runs if run.entry is entry))
+    return Evaluation(config, out, entries, runs)
+
+
+def out_of(config: EvaluateConfig) -> str:
+    """Where the evaluation is written."""
+    return (config.out or f"evaluations/{file_name(config.name or config.model)}").rstrip("/")
+
+
+def run_name(label: str, part: str, strategy: str) -> str:
+    """The folder of a run below OUT/runs."""
+    return file_name(f"{label}-{part}-{strategy}")
+
+
+def file_name(text: str) -> str:
+    """`text` with everything that a folder's name had better not hold replaced."""
+    return UNSAFE_NAME.sub("_", text.rstrip("/")).strip("_.") or "model"
+
+
+def _distinct(flag: str, values: Any) -> None:
+    twice = sorted({value for value in values if list(values).count(value) > 1})
+    if twice or not values:
+        raise UsageError(f"{flag}: {', '.join(twice)} stands twice" if twice else f"{flag}: at least one is needed")
+
+
+def _options(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
+    """`NAME.OPTION=VALUE` by name (or label)."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in config.benchmark_option.items():
+        name, dot, option = key.rpartition(".")
+        if not dot or not name or not option:
+            raise UsageError(f"--benchmark-option {key}={value}: expected NAME.OPTION=VALUE")
+        found.setdefault(name, {})[option] = value
+    return found
+
+
+def _entry(config: EvaluateConfig, given: str, options: Mapping[str, Mapping[str, Any]]) -> Entry:
+    match = ENTRY.fullmatch(given)
+    if match is None:
+        raise UsageError(f"--benchmark {given}: expected NAME, NAME=PATH or NAME@LABEL=PATH")
+    benchmark = benchmarks.get(match["name"])
+    label = f"{benchmark.name}@{match['label']}" if match["label"] else benchmark.name
+    chosen = {**options.get(benchmark.name, {}), **options.get(label, {})}
+    parts = tuple(benchmark.parts(match["path"], chosen))
+    if not parts:
+        raise UsageError(f"--benchmark {given}: these options leave no part of it")
+    return Entry(label, match["name"], match["path"], benchmark, chosen, parts, judges_of(config, benchmark))
+
+
+def judges_of(config: EvaluateConfig, benchmark: Benchmark) -> tuple[JudgeAsked, ...]:
+    """What `--judge` says for safety and over-refusal; utility benchmarks keep their own, or none."""
+    asked = config.judge if config.judge and benchmark.kind != "utility" else benchmark.judges
+    found = tuple(_judge(config, given) for given in asked)
+    labels = [judge.label for judge in found]
+    if len(set(labels)) < len(labels):
+        raise UsageError(f"--judge: {', '.join(sorted(labels))}: a name stands twice; judges are told apart by it")
+    return found
+
+
+def _judge(config: EvaluateConfig, given: str) -> JudgeAsked:
+    name, file = split_name(given)
+    if name == SELF and file is None:
+        return JudgeAsked(SELF, SELF, None)
+    if file is not None and name not in FILE_JUDGES:
+        if name in JUDGES or name == SELF:
+            raise UsageError(f"--judge {given}: {name} is a judge of ours; call the file's verdicts by another name")
+        if len(config.strategy) > 1:
+            raise UsageError(f"--judge {given}: verdicts in a file belong to one strategy's answers; ask for one")
+        return JudgeAsked(name, name, file)
+    part = (file or "").partition("#")[2]
+    return JudgeAsked(f"{name}#{part}" if part else name, name, file)
+
+
+def _generate(config: EvaluateConfig, out: str, entry: Entry, part: Part, strategy: str) -> GenerateConfig:
+    """The run's own configuration: the flags that both commands have, and what the part says."""
+    shared = {field.name for field in fields(GenerateConfig)} & {field.name for field in fields(EvaluateConfig)}
+    values = {name: getattr(config, name) for name in shared - {"strategy", "out", "max_tokens"}}
+    source = part.source
+    return GenerateConfig(
+        **values,
+        queries=source.name,
+        path=source.path,
+        split=source.split,
+        columns=dict(source.columns or {}),
+        source_revision=source.revision,
+        strategy=strategy,
+        max_tokens=config.max_tokens or part.max_tokens,
+        no_curate=True,
+        out=f"{out}/runs/{run_name(entry.label, part.name, strategy)}",
+    )
+
+
+def annotate_config(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) -> AnnotateConfig:
+    """What `annotate` is asked for one judge over one run: the judge's own model, or for `self` the evaluated one."""
+    base = AnnotateConfig(
+        run=str(run.config.out),
+        judge=("harm",) if judge.is_self else (judge.given,),
+        field="final_response",
+        threshold=config.judge_threshold,
+        max_error_rate=config.max_error_rate,
+        seed=config.seed,
+        allow_partial=True,
+        benchmark=run.entry.given,
+        scripted_harmful=config.scripted_harmful,
+        picture_prep=config.picture_prep,
+        trust_remote_code=config.trust_remote_code,
+    )
+    if judge.is_self:
+        return _with_model(base, config, prefix="")
+    return _with_model(base, config, prefix="judge_") if needs_model(judge) else replace(base, backend="auto")
+
+
+def needs_model(judge: JudgeAsked) -> bool:
+    """Whether a model is asked."""
+    return judge.is_self or (judge.name not in WITHOUT_MODEL and (judge.file is None or judge.name in FILE_JUDGES))
+
+
+def _with_model(base: AnnotateConfig, config: EvaluateConfig, *, prefix: str) -> AnnotateConfig:
+    names = "model revision backend base_url api_key_env workers gpus_per_worker tensor_parallel engine_arg"
+    known = {field.name for field in fields(AnnotateConfig)}
+    values: dict[str, Any] = {
+        name: getattr(config, prefix + name) for name in [*names.split(), "chat_template_kwargs"] if name in known
+    }
+    if not prefix:
+        values["workers"] = int(config.workers.rpartition(":")[2])
+        if "adapter" in known:
+            values["adapter"] = config.adapter
+    return replace(base, **values)
+
+
+def _check_judges(config: EvaluateConfig, run: PlannedRun) -> None:
+    """Every judge is made once, so that a missing model or a malformed file is said now."""
+    for judge in run.entry.judges:
+        if judge.file is not None and judge.name not in FILE_JUDGES:
+            continue
+        asked = annotate_config(config, run, judge)
+        if needs_model(judge) and not judge.is_self and not asked.model and asked.backend != "scripted":
+            raise UsageError(
+                f"--judge {judge.given} asks a model: name one with --judge-model (another one than the evaluated "
+                f"model is best), or choose judges without: {', '.join(sorted(WITHOUT_MODEL))}"
+            )
+        make("harm" if judge.is_self else judge.name, options_of(asked, judge.file))

@@ -1,0 +1,100 @@
+"""No held-out query in any training file: asserted before every training, with the rows named.
+
+A query is its pictures and its text (`query_id`); the same text alone is a repeat too, unless the configuration says
+that the sets share their wordings (`heldout_text: count`), and then it is counted. Utility rows are looked at as well.
+Covers: exact pictures, texts up to case and white space. Does not cover: near copies; that is the leakage gate of
+curate, with an index made by engine.leakage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.curation.reading import transcripts
+from engine.errors import OutputError
+from engine.export.read import open_curated
+from engine.journal.manifest import read_manifest
+from engine.journal.store import Store
+from engine.types import query_id
+
+SHOWN = 10
+MIX_ROWS = 5000
+"""As train mixes where nothing else is said (engine/training/data.py)."""
+
+
+class LeakError(OutputError):
+    """A held-out query stands among the training rows."""
+
+
+@dataclass
+class Heldout:
+    """Every query of the evaluation sets: ids and texts, each with a name to show."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, evaluation: Path) -> None:
+        """The rows of all runs of an evaluation's folder."""
+        for run in sorted((evaluation / "runs").iterdir()):
+            manifest = read_manifest(str(run))
+            if manifest is None:
+                continue
+            columns = ["query_id", "query", "source_key"]
+            for batch in transcripts(Store(str(run)), manifest, columns):
+                for row in batch:
+                    name = f"{run.name}: {row['source_key']}"
+                    self.ids.setdefault(row["query_id"], name)
+                    self.texts.setdefault(plain(row["query"]), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One training row as it is compared."""
+
+    name: str
+    query_id: str
+    text: str
+
+
+def plain(text: str) -> str:
+    """Without case and white space's differences."""
+    return " ".join(text.casefold().split())
+
+
+def check(stage: str, data: Path, section: Mapping[str, Any], heldout: Heldout, text: str) -> dict[str, Any]:
+    """How many rows were compared and how many texts repeat. LeakError names the rows that no training may see."""
+    rows = list(training_rows(data, section))
+    by_id = [row for row in rows if row.query_id in heldout.ids]
+    by_text = [row for row in rows if row.text in heldout.texts]
+    bad = by_id or (by_text if text == "fail" else [])
+    if bad:
+        what = "queries" if by_id else "texts"
+        where = heldout.ids if by_id else heldout.texts
+        shown = [f"{row.name} = {where[row.query_id if by_id else row.text]}" for row in bad[:SHOWN]]
+        raise LeakError(
+            f"stage {stage}: {len(bad)} held-out {what} stand among the {len(rows)} training rows of {data}:\n  "
+            + "\n  ".join(shown)
+        )
+    return {"stage": stage, "rows": len(rows), "heldout": len(heldout.ids), "same_text": len(by_text)}
+
+
+def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
+    """sft/ and preference/ of the curated set, and the utility rows that train will mix in."""
+    curated = open_curated(str(data), allow_partial=bool(section.get("allow_partial")))
+    for table in ("sft", "preference"):
+        for dialogue in curated.read(table):
+            yield Trained(f"{table} {dialogue.id}", dialogue.id, plain(dialogue.turns[0].text))
+    if section.get("mix"):
+        from engine.export.export import taken_ids
+        from engine.export.mix import choose
+
+        rows = section.get("mix_rows") or MIX_ROWS
+        mix = choose(str(section["mix"]), rows, int(section.get("seed", 0)), taken_ids(curated))
+        for dialogue in mix.rows():
+            digests = [hashlib.sha256(image).digest() for image in dialogue.images]
+            first = dialogue.turns[0].text
+            yield Trained(dialogue.id, query_id(digests, first), plain(first))
