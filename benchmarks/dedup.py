@@ -24,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -272,6 +273,9 @@ def truth(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"{rows:,} texts, all pairs: {len(true_pairs):,} near pairs, {len(true_rows):,} rows to drop")
     print(f"  engine: rows {scores({each.rank for each in found}, true_rows)}; {len(wrong)} wrong kept rows")
     for name, contestant in CONTESTANTS.items():
+        if find_spec(name) is None:
+            print(f"  {name}: not installed")
+            continue
         pairs = contestant(data.texts)
         print(f"  {name} (unverified): pairs {scores({p for p in pairs if p[0] > p[1]}, true_pairs)}")
     picture_truth(folder)

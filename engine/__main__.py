@@ -17,6 +17,8 @@ COMMANDS = {
     "loop": "generate, curate, train, evaluate, and again: rounds, arms and ablations on one page",
     "leakage": "hashes of a benchmark, for the leakage gate of curate",
     "export": "a data set in the layout that a trainer reads",
+    "publish": "a sealed run, or a trained model, on the Hub: private, all or nothing",
+    "hydrate": "join a published set with the pictures that it only names",
     "report": "one page about a curated data set, safe to open and to send on",
 }
 """Command -> one line of help. A command is engine/commands/<name>.py with `main(argv) -> int`."""

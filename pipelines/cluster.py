@@ -131,7 +131,7 @@ def _watched() -> Iterator[None]:
 @contextmanager
 def _apart() -> Iterator[None]:
     """Daemons started inside get a session of their own: a signal to the driver's whole group (`kill -TERM -PGID`, a
-    service manager, a closed terminal) must end the driver alone, which then drains with their help.
+    service manager) must reach the driver alone, which then drains with their help.
 
     Ray blocks SIGINT in them and nothing else, and has no option for it, hence the class that it starts them with.
     """

@@ -54,7 +54,8 @@ class GenerateWorker:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
         self._strategy = strategies.create(setup.strategy, setup.options)
-        if not self._start():
+        self._ready = self._start()
+        if not self._ready:
             return
         self._admission = Admission(self._backend.capacity)
         self._writer = JournalWriter(setup.out, self._id)
@@ -118,7 +119,7 @@ class GenerateWorker:
     def _deliver(self, task: asyncio.Task[Ack], finished: Finished) -> None:
         self._tasks.discard(task)
         self._flush_if_idle()
-        if not self._tasks:
+        if not self._tasks and self._ready:
             self._report()  # before the last acknowledgement, so that the manifest counts every call
         finished.put(task.exception() or task.result())
 

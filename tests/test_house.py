@@ -17,16 +17,19 @@ from engine import config, types
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "engine", "pipelines")
-DOORS = {"generate", "evaluate", "calibrate", "curate", "annotate", "leakage", "__main__"}
+DOORS = {
+    *("generate", "curate", "train", "evaluate", "publish"),
+    *("calibrate", "annotate", "leakage", "hydrate", "__main__"),
+}
 """Modules directly under engine/ that are doors: they and engine.commands may look down on everything."""
 HEAVY = {
     "ray": ("pipelines/",),
     "vllm": ("engine/backends/vllm",),
-    "huggingface_hub": ("engine/sources/hub.py", "engine/fingerprint.py"),
+    "huggingface_hub": ("engine/sources/hub.py", "engine/fingerprint.py", "engine/publishing/"),
     "torch": ("engine/backends/", "engine/tiny/", "engine/training/"),
     "transformers": ("engine/backends/", "engine/tiny/", "engine/training/"),
     "trl": ("engine/training/",),
-    "peft": ("engine/training/", "engine/backends/transformers.py"),
+    "peft": ("engine/training/", "engine/backends/"),
 }
 
 
@@ -105,6 +108,8 @@ def test_strategies_and_backends_meet_only_in_the_pipeline() -> None:
         (config.CurateConfig, schemas.load("config")["properties"]["curate"]),
         (config.EvaluateConfig, schemas.load("config")["properties"]["evaluate"]),
         (config.CalibrateConfig, schemas.load("config")["properties"]["calibrate"]),
+        (config.PublishConfig, schemas.load("config")["properties"]["publish"]),
+        (config.HydrateConfig, schemas.load("config")["properties"]["hydrate"]),
         (config.LoopConfig, schemas.load("config")["properties"]["loop"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

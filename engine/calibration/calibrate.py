@@ -11,14 +11,14 @@ import numpy as np
 import schemas
 from engine.calibration import fit
 from engine.calibration.curve import Curve
-from engine.calibration.document import judge_of
+from engine.calibration.document import judge_of, used_by
 from engine.calibration.labels import sha256_of
 from engine.calibration.measures import figures, reliability
 from engine.calibration.slices import Slice, read_slice
 from engine.calibration.threshold import as_dict, band, rates, threshold, unseen_rates
 from engine.config import CalibrateConfig
 from engine.curation.reading import Run, open_runs
-from engine.errors import UsageError
+from engine.errors import OutputError, UsageError
 from engine.evaluation.rates import wilson
 from engine.version import SCHEMA_VERSION, version
 
@@ -41,6 +41,25 @@ def calibrate(url: str, config: CalibrateConfig) -> dict[str, Any]:
 
     write(run, document, curve, config)
     return document
+
+
+def list_reviews(url: str, config: CalibrateConfig) -> int:
+    """Write the review file of a run that was generated with a calibration; how many rows lie in its band.
+
+    UsageError where the run has no calibration, or one without an abstain band.
+    """
+    from engine.calibration.output import review_rows, write_reviews
+
+    (run,) = open_runs([url], allow_partial=config.allow_partial)
+    used = used_by(run.manifest)
+    if used is None or used["abstain"] is None:
+        what = "no calibration" if used is None else "a calibration without an abstain band"
+        raise UsageError(f"{url}: was generated with {what}, so no row waits for a review; to calibrate give --labels")
+    rows = review_rows(run, lambda p: p, used["abstain"], used["threshold"])
+    try:
+        return write_reviews(Path(str(config.review)), rows)
+    except OSError as error:
+        raise OutputError(f"--review {config.review}: cannot be written ({error})") from error
 
 
 def _check(config: CalibrateConfig) -> None:

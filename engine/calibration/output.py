@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,33 @@ REVIEW = "review.jsonl"
 
 
 def write(run: Run, document: Mapping[str, Any], curve: Curve, config: CalibrateConfig) -> None:
-    """OutputError where a file cannot be written. The review file is there only where rows lie in the band."""
+    """OutputError where a file cannot be written. The review file is there only with a band."""
     out = Path(config.out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         _replace(out.with_suffix(".png"), png(document))
         _replace(out.with_suffix(".html"), page(document))
         if document["abstain"] is not None:
-            lines = list(review_rows(run, curve, document["abstain"], document["threshold"]))
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            _replace(Path(config.review or out.parent / REVIEW), text.encode())
+            rows = review_rows(run, curve, document["abstain"], document["threshold"])
+            write_reviews(Path(config.review or out.parent / REVIEW), rows)
         _replace(out, json.dumps(document, indent=1).encode())
     except OSError as error:
         raise OutputError(f"{out.parent}: cannot write the calibration ({error})") from error
 
 
-def review_rows(run: Run, curve: Curve, band: list[float], threshold: float) -> Iterator[dict[str, Any]]:
+def write_reviews(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """The review file; how many rows it holds."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    _replace(path, "".join(lines).encode())
+    return len(lines)
+
+
+def review_rows(
+    run: Run, curve: Callable[[float], float], band: Sequence[float], threshold: float
+) -> Iterator[dict[str, Any]]:
     """The rows of the run whose final answer lies in the band, verdict to be filled in (`curate --reviewed`).
 
-    The note holds no query and no answer: who reviews looks the row up in the run's report, where text stays closed.
+    `curve`: what makes the run's p a calibrated one. The note holds no query and no answer: who reviews looks the row
+    up in the run's report, where text stays closed.
     """
     for row in rows_of(run):
         if row["final_p_harmful"] is None:

@@ -15,6 +15,7 @@ EXAMPLES = """From the judge's p(harmful) to how often it is right, fitted on ro
   python -m engine.calibrate RUN --labels labels.csv --out cal.json --fpr 0.05 --abstain auto
   python -m engine.calibrate RUN --labels world --out cal.json       the embedded sample, by the drawn world's labels
   python -m engine.generate --calibration cal.json …                 uses it; curate reads it from the manifest
+  python -m engine.calibrate RUN --review review.jsonl               the rows of such a run that wait for a person
 """
 
 
@@ -29,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _calibrate(arguments: dict[str, Any]) -> int:
     run, file = arguments.pop("run"), arguments.pop("config", None)
     config = CalibrateConfig(**merge("calibrate", arguments, file))
-    from engine.calibration.calibrate import calibrate
+    from engine.calibration.calibrate import calibrate, list_reviews
 
+    if config.labels is None and config.review is not None:
+        print(f"{list_reviews(run, config):,} rows in the abstain band, to be reviewed: {config.review}")
+        return 0
     document = calibrate(run, config)
     rows, held_out = document["rows"], document["held_out"]
     print(f"{rows['used']:,} labelled rows, {rows['harmful']:,} harmful · {document['curve']['method']}")

@@ -10,9 +10,20 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from engine.config import CurateConfig
 from engine.curation.ledger import Ledger
 
 Positions = npt.NDArray[np.int64]
+
+
+def fit(ledger: Ledger, config: CurateConfig) -> None:
+    """All caps of the config. The response cap comes first and last: what the others cut makes the share of a cluster
+    larger again. So `max_share` always holds, and safe : unsafe is a target that it may leave a little short."""
+    response_cap(ledger, config.max_share, config.least_rows)
+    cap(ledger, "category", config.cap_category)
+    cap(ledger, "source", config.cap_source)
+    safe_to_unsafe(ledger, config.safe_to_unsafe)
+    response_cap(ledger, config.max_share, config.least_rows)
 
 
 def response_cap(ledger: Ledger, max_share: float, least: int) -> None:

@@ -80,10 +80,7 @@ class _Curation:
         duplicates = find_duplicates(gates, chosen, self.runs, self.options, self.work)
         leaks = find_leaks(gates, chosen, self.runs, self.options, self.work)
         candidates = ledger.kept()
-        balance.response_cap(ledger, self.config.max_share, self.config.least_rows)
-        balance.cap(ledger, "category", self.config.cap_category)
-        balance.cap(ledger, "source", self.config.cap_source)
-        balance.safe_to_unsafe(ledger, self.config.safe_to_unsafe)
+        balance.fit(ledger, self.config)
         evidence = {**duplicates.evidence, **leaks.evidence}
         written = write_rows(self.runs, ledger, self.writers, evidence, leaks.marks, candidates, reviews)
         files = [shard.entry() for writer in self.writers.values() for shard in writer.close()]

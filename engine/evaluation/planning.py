@@ -11,7 +11,7 @@ from engine.config import EvaluateConfig, GenerateConfig
 from engine.errors import UsageError
 from engine.evaluation import benchmarks
 from engine.evaluation.benchmarks.base import Benchmark, Part
-from engine.judges import FILE_JUDGES, JUDGES, make
+from engine.judges import FILE_JUDGES, JUDGES, JudgeOptions, imported, make
 from engine.judges.planning import AnnotateConfig, options_of, split_name
 
 ENTRY = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::\w+)?)(?:@(?P<label>[\w-]+))?(?:=(?P<path>.+))?", re.DOTALL)
@@ -163,7 +163,12 @@ def _judge(config: EvaluateConfig, given: str) -> JudgeAsked:
             raise UsageError(f"--judge {given}: {name} is a judge of ours; call the file's verdicts by another name")
         if len(config.strategy) > 1:
             raise UsageError(f"--judge {given}: verdicts in a file belong to one strategy's answers; ask for one")
+        imported.key_of(name, file, None)  # a file that is not there is said now
         return JudgeAsked(name, name, file)
+    if name == "embedding":
+        raise UsageError(f"--judge {given}: it gives vectors, no verdicts")
+    if name not in JUDGES:
+        make(name, JudgeOptions())  # says what there is
     part = (file or "").partition("#")[2]
     return JudgeAsked(f"{name}#{part}" if part else name, name, file)
 

@@ -26,7 +26,7 @@ from schemas import SchemaError, check
 
 NAME = "scores.json"
 SCHEMA_VERSION = 1
-WILSON, BOOTSTRAP = "wilson", "bootstrap"
+WILSON, MOVER, BOOTSTRAP = "wilson", "mover", "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Scored:
     judges: tuple[JudgeUsed, ...]
     metrics: tuple[Metric, ...]
     exact: frozenset[intervals.Name]
-    """Metrics whose interval is the scorer's own (Wilson); the others were resampled."""
+    """Metrics whose interval is the scorer's own; the others were resampled."""
     agreement: tuple[Agreement, ...]
 
 
@@ -176,20 +176,27 @@ def _metrics(scored: Scored) -> list[dict[str, Any]]:
             raise OutputError(
                 f"benchmark {scored.benchmark}: a metric names judge {metric.judge!r}, which nobody asked"
             )
-        has_interval = metric.low is not None
-        exact = intervals.name_of(metric) in scored.exact
         found.append(
             {
                 "benchmark": scored.benchmark,
                 "strategy": scored.strategy,
                 **plain(asdict(metric)),
-                "interval": (WILSON if exact else BOOTSTRAP) if has_interval else None,
+                "interval": _interval(metric, scored),
                 "version": None if judge is None else judge.version,
                 "prompt_sha256": None if judge is None else judge.prompt_sha256,
                 "same_model": judge is not None and judge.same_model,
             }
         )
     return found
+
+
+def _interval(metric: Metric, scored: Scored) -> str | None:
+    """How the interval was made: the scorer's own is Wilson's for counted hits, else joined from several of those."""
+    if metric.low is None:
+        return None
+    if intervals.name_of(metric) not in scored.exact:
+        return BOOTSTRAP
+    return WILSON if metric.hits is not None else MOVER
 
 
 def _agreement(scored: Scored) -> list[dict[str, Any]]:

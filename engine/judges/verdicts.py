@@ -12,7 +12,9 @@ SAFE = re.compile(rf"{HEAD}safe\W*(?:\n|$)", re.IGNORECASE)
 UNSAFE = re.compile(rf"{HEAD}unsafe\b", re.IGNORECASE)
 RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
 RATING_BACKUP = re.compile(r"\[(\d+(?:\.\d+)?)\]")
-SHARE = re.compile(r"^\W*(?:(?:correctness|score|grade)\s*(?:is|:|=)?\s*)?([01](?:\.\d+)?|\.\d+)(?![\d.]*\d)")
+SHARE = re.compile(
+    r"^\W*(?:(?:correctness|score|grade)\s*(?:is|:|=)?\s*)?([01](?:\.\d+)?|\.\d+)(?![\d.]*\d)", re.IGNORECASE
+)
 
 
 def without_thought(text: str) -> str:

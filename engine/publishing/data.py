@@ -35,6 +35,9 @@ class Written:
     batches: dict[str, list[int]] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    arrow_bytes: dict[str, int] = field(default_factory=dict)
+    """Size of each split in memory, as `dataset_info` states it."""
+
     pictures: dict[bytes, int] = field(default_factory=dict)
     """Digest of each distinct picture -> its bytes. 60 bytes of memory a picture."""
 
@@ -87,6 +90,7 @@ def write_data(source: Source, table: str, config: PublishConfig, splits: Splits
                 if written.form.hydrate:
                     part = leave_out(part, [shown[place] for place in places], written.form.published)
                 writers[split].write(part)
+                written.arrow_bytes[split] = written.arrow_bytes.get(split, 0) + part.nbytes
                 written.batches.setdefault(split, []).append(part.num_rows)
     written.notes += _local_names(source)
     for split in NAMES:

@@ -122,6 +122,8 @@ class Hub:
         response = next((found for each in chain if (found := getattr(each, "response", None)) is not None), None)
         if response is not None:
             return self._answered(what, chain, response)
+        if any(type(each).__name__ == "OfflineModeIsEnabled" for each in chain):
+            return UsageError(f"{what}: HF_HUB_OFFLINE is set; unset it, or make a dry run (--dry-run --out DIR)")
         passing = next((each for each in chain if isinstance(each, httpx2.TransportError | ConnectionError)), None)
         if passing is not None:
             words = (

@@ -16,6 +16,7 @@ from engine.publishing.facts import md, public_name
 from engine.publishing.licences import hub_word
 
 RECORD = "training.json"
+SCORES = "scores.json"
 WEIGHTS = (".safetensors",)
 KEPT_SUFFIXES = (*WEIGHTS, ".model", ".jinja")
 KEPT_NAMES = (
@@ -37,6 +38,9 @@ KEPT_NAMES = (
 )
 """What loads a model. Checkpoints, logs, optimiser states and pickles stay at home."""
 
+NAMED = ("_name_or_path", "name_or_path", "base_model_name_or_path")
+"""Keys by which libraries note where a model was loaded from."""
+
 MOST = 60
 """Lines of scores on the card."""
 
@@ -51,10 +55,13 @@ def write_model(config: PublishConfig, folder: Path, repo: str, existing: str | 
     for name in names:
         _copy(source / name, folder / name)
     (folder / RECORD).write_text(json.dumps(_without_paths(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    for name in names:
+        if name.endswith("config.json"):
+            _without_names(folder / name)
     adapter_config = folder / "adapter_config.json"
-    if adapter_config.is_file():
-        _write_json(adapter_config, _base_by_name(json.loads(adapter_config.read_text("utf-8"))))
     scores = _scores(config.scores)
+    if scores is not None:
+        (folder / SCORES).write_text(json.dumps(_without_paths(scores), indent=1, ensure_ascii=False) + "\n", "utf-8")
     facts = _facts(record, scores, repo, adapter_config.is_file(), (folder / "loss.png").is_file())
     merged = card.merge(card.render("model", _data(facts, config), facts), existing)
     (folder / "README.md").write_text(merged.text, "utf-8")
@@ -198,15 +205,14 @@ def _without_paths(found: Any) -> Any:
     return found
 
 
-def _base_by_name(document: dict[str, Any]) -> dict[str, Any]:
-    """adapter_config.json without the path of the base model on the machine that trained it."""
-    base = document.get("base_model_name_or_path")
-    return {**document, "base_model_name_or_path": _without_paths(base)} if isinstance(base, str) else document
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.unlink()
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def _without_names(path: Path) -> None:
+    """Names of local folders in a configuration, cut to their last part; a file without any stays as it is."""
+    document = json.loads(path.read_text("utf-8"))
+    named = {key: document[key] for key in NAMED if isinstance(document.get(key), str)}
+    cut = {key: _without_paths(value) for key, value in named.items()}
+    if cut != named:
+        path.unlink()
+        path.write_text(json.dumps(document | cut, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class _Canvas:
     def bar(self, name: str, part: float, colour: tuple[int, int, int], words: str, pale: float = 0.0) -> None:
         """One bar: `part` of the full width; `pale` behind it, what was there before."""
         left, middle = LABEL + MARGIN, self.top + LINE // 2
-        shown = name.replace("\\", "")
+        shown = html.unescape(name.replace("\\", ""))
         shown = shown if len(shown) <= NAME else shown[: NAME - 1] + "…"
         self._draw.text((left - 14, middle), shown, INK, self._plain, anchor="rm")
         self._draw.rectangle((left, middle - 11, left + SCALE, middle + 11), GRID)

@@ -215,17 +215,14 @@ def _info(written: Written) -> dict[str, Any]:
 
     splits = SplitDict()
     for split, rows in written.rows.items():
-        splits.add(SplitInfo(split, num_bytes=_bytes(written, split), num_examples=rows))
+        splits.add(SplitInfo(split, num_bytes=written.arrow_bytes[split], num_examples=rows))
     features = Features.from_arrow_schema(written.form.published)
-    size = sum(file["size"] for file in written.files)
-    info = DatasetInfo(features=features, splits=splits, download_size=size, dataset_size=size)
+    files = sum(file["size"] for file in written.files)
+    size = sum(written.arrow_bytes.values())
+    info = DatasetInfo(features=features, splits=splits, download_size=files, dataset_size=size)
     data = load_client().DatasetCardData()
     DatasetInfosDict({card.CONFIG: info}).to_dataset_card_data(data)
     return dict(data.to_dict()["dataset_info"])
-
-
-def _bytes(written: Written, split: str) -> int:
-    return sum(int(file["size"]) for file in written.files if file["path"].startswith(f"data/{split}-"))
 
 
 def _sizes(folder: Path) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ Adding one: a file with `open_source(config) -> Source`, and its line in SOURCES
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 from engine.errors import UsageError
@@ -59,7 +60,9 @@ def open_source(config: SourceConfig) -> Source:
     """Open the named source. Raises UsageError for an unknown name, or where its data cannot be read at all."""
     target = SOURCES.get(config.name)
     if target is None:
-        raise UsageError(f"--queries: found {config.name!r}, expected one of {', '.join(sorted(SOURCES))}")
+        close = get_close_matches(config.name, SOURCES, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"--queries: found {config.name!r}, expected one of {', '.join(sorted(SOURCES))}{hint}")
     module, function = target.split(":")
     source: Source = getattr(import_module(module), function)(config)
     return source

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
 from engine.sources import hub
 from engine.sources.fields import Place, build_row
-from engine.sources.records import Source, SourceConfig, SourceRow, Window, bad_row, quoted
+from engine.sources.records import Source, SourceConfig, SourceRow, Window, bad_row, extra_json, is_clean, quoted
 from engine.sources.refs import FileRef, PictureRef, printable
 
 Choose = Callable[[list[str]], list[str]]
@@ -88,13 +88,23 @@ class Listing:
         labels = {"category": category, "subcategory": subcategory, "label_safe": label_safe, "reference": reference}
         names = ["picture"] * len(pictures)
         found = {"text": text, **labels}
-        self.rows.append(build_row(found, self._place(key), names, lambda: tuple(pictures), extra or {}))
+        row = build_row(found, self._place(key), names, lambda: tuple(pictures), extra or {})
+        self.rows.append(row if row.problem is None else _labelled(row, category, subcategory, label_safe, extra))
 
-    def refuse(self, key: str, problem: str) -> None:
-        """One row that could not be read: kept, as an error of its own."""
+    def refuse(
+        self,
+        key: str,
+        problem: str,
+        *,
+        category: object = None,
+        subcategory: object = None,
+        label_safe: bool | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One row that could not be read: kept as an error, with what is known of it, so that its group counts it."""
         place = self._place(key)
-        message = f"{key}: {problem}"
-        self.rows.append(bad_row(place.index, key, message, "SchemaError", source=self.name, split=self.split))
+        row = bad_row(place.index, key, f"{key}: {problem}", "SchemaError", source=self.name, split=self.split)
+        self.rows.append(_labelled(row, category, subcategory, label_safe, extra))
 
     def read_json(self, path: Path) -> Any:
         """One index file, whole. Raises UsageError where it is no JSON (a truncated download, most often)."""
@@ -128,6 +138,13 @@ class Listing:
         first = wanted[0]
         mend = "unpack the pictures there, or give the folder that holds them"
         raise UsageError(f"--path {path}: none of the {len(wanted):,} pictures is there, such as {first.name}; {mend}")
+
+
+def _labelled(
+    row: SourceRow, category: object, subcategory: object, label_safe: bool | None, extra: Mapping[str, Any] | None
+) -> SourceRow:
+    words = [word if isinstance(word, str) and is_clean(word) else None for word in (category, subcategory)]
+    return replace(row, category=words[0], subcategory=words[1], label_safe=label_safe, extra=extra_json(extra or {}))
 
 
 def _is_there(ref: FileRef) -> bool:

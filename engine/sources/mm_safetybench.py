@@ -118,7 +118,8 @@ def _open_json(listing: Listing, folder: Path, questions: Path, pictures: Path) 
 def _add(listing: Listing, place: str, scenario: str, key: str, record: Any, pictures: Path) -> None:
     mode = MODES[listing.split]
     if not isinstance(record, dict):
-        listing.refuse(place, f"found {quoted(record)}, expected an object with {mode.column!r}")
+        found = f"found {quoted(record)}, expected an object with {mode.column!r}"
+        listing.refuse(place, found, category=scenario, label_safe=False, extra={"id": key})
         return
     refs = () if mode.pictures is None else (FileRef(str(pictures), f"{scenario}/{mode.pictures}/{key}.jpg"),)
     extra = {"id": key, "question": record.get("Question"), "phrase_type": record.get("Phrase Type")}

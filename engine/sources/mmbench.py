@@ -76,30 +76,46 @@ def _rows(listing: Listing, file: Path) -> Iterator[TableRow]:
 
 def _fill(listing: Listing, rows: list[TableRow]) -> None:
     """The rows in the file's order, rotated where CircularEval is asked for and the file has no rotations."""
-    problems = {row.key: row.problem or record_problem(row.record) for row in rows}
-    good = [row for row in rows if problems[row.key] is None]
-    rotated = any(int(row.record["index"]) >= STEP for row in good)
-    asked: list[tuple[TableRow, dict[str, Any]]] = []
-    for row in rows:
-        if problems[row.key] is not None:
-            listing.refuse(row.key, problems[row.key] or "")
-        elif listing.split == "vanilla" and int(row.record["index"]) >= STEP:
-            continue
-        elif listing.split == "vanilla" or rotated:
-            asked.append((row, row.record))
+    problems = [row.problem or record_problem(row.record) for row in rows]
+    indexes = [int(row.record["index"]) for row, problem in zip(rows, problems, strict=True) if problem is None]
+    rotated = any(index >= STEP for index in indexes)
+    asked: list[tuple[TableRow, str | None, dict[str, Any]]] = []
+    for row, problem in zip(rows, problems, strict=True):
+        if problem is not None or listing.split == "vanilla" or rotated:
+            asked.append((row, problem, row.record))
         else:
-            asked += [(row, record) for record in rotations(row.record)]
+            asked += [(row, None, record) for record in rotations(row.record)]
+    if listing.split == "vanilla":
+        asked = [each for each in asked if (_index(each[2]) or 0) < STEP]
     texts: dict[int, set[str]] = defaultdict(set)
-    for _, record in asked:
-        texts[int(record["index"]) % STEP].add(prompt(record))
-    for row, record in asked:
-        _add(listing, row, record, len(texts[int(record["index"]) % STEP]))
+    for row, problem, record in asked:
+        # A bad row counts as a rotation of its own: the item cannot be right without it.
+        if (index := _index(record)) is not None:
+            texts[index % STEP].add(prompt(record) if problem is None else row.key)
+    for row, problem, record in asked:
+        index = _index(record)
+        rotations_there = 0 if index is None else len(texts[index % STEP])
+        if problem is None:
+            _add(listing, row, record, rotations_there)
+        else:
+            extra = {} if index is None else {"index": index, "group": index % STEP, "rotations": rotations_there}
+            listing.refuse(row.key, problem, label_safe=True, extra=extra, **labels(record))
+
+
+def _index(record: Mapping[str, Any]) -> int | None:
+    index = str(record.get("index"))
+    return int(index) if index.isascii() and index.isdigit() else None
+
+
+def labels(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Our category is their `l2-category`, our subcategory their `category`."""
+    level2 = record.get("l2-category", record.get("L2-category"))
+    return {"category": level2, "subcategory": record.get("category")}
 
 
 def record_problem(record: Mapping[str, Any]) -> str | None:
     """What is wrong with one record, or None."""
-    index = str(record.get("index"))
-    if not index.isdigit():
+    if _index(record) is None:
         return f"index: found {quoted(record.get('index'))}, expected a number"
     options = choices(record)
     if len(options) < 2:
@@ -138,10 +154,8 @@ def prompt(record: Mapping[str, Any]) -> str:
 def _add(listing: Listing, row: TableRow, record: dict[str, Any], texts: int) -> None:
     """`texts`: how many different prompts the item has; two rotations with equal options are one query."""
     index = int(record["index"])
-    level2 = record.get("l2-category", record.get("L2-category"))
     extra = {"index": index, "group": index % STEP, "answer": record["answer"], "options": choices(record)}
     extra |= {"rotations": texts, "source": record.get("source")}
     key = row.key if int(row.record["index"]) == index else f"{row.key}+{index // STEP}"
     pictures = () if row.picture is None else (row.picture,)
-    labels = {"category": level2, "subcategory": record.get("category")}
-    listing.add(key, prompt(record), pictures, label_safe=True, extra=extra, **labels)
+    listing.add(key, prompt(record), pictures, label_safe=True, extra=extra, **labels(record))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import UsageError
 from engine.sources import hub
@@ -29,6 +29,13 @@ HUB_ID = "lmms-lab/MME"
 OFFICIAL = " Please answer yes or no."
 LLAVA = "\nAnswer the question using a single word or phrase."
 """What LLaVA's `llava_mme.jsonl` has in the place of OFFICIAL (facts of haotian-liu/LLaVA@c121f04)."""
+
+PERCEPTION = (
+    *("existence", "count", "position", "color", "posters"),
+    *("celebrity", "scene", "landmark", "artwork", "OCR"),
+)
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+"""The set's own tasks; one of another name is a task if there are pictures in its folder."""
 
 PICTURES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
 
@@ -62,7 +69,9 @@ def open_source(config: SourceConfig) -> Source:
     tables = sorted(folder.rglob("*.parquet"))
     if tables:
         return _open_tables(listing, str(folder), tables)
-    found = sorted(_asked(listing, folder), key=lambda asked: (asked.task, asked.group))
+    found: list[Asked] = []
+    for root in (folder, folder / "MME_Benchmark", folder / "MME_Benchmark_release_version"):
+        found = found or sorted(_asked(listing, root), key=lambda asked: (asked.task, asked.group))
     if not found:
         expected = "TASK/NAME.txt beside TASK/NAME.jpg, TASK/questions_answers_YN/NAME.txt, TASK.txt, or Parquet files"
         raise UsageError(f"--path {folder}: found {entries(folder)}; expected {expected}\n{HOW_TO}")
@@ -85,10 +94,15 @@ def _asked(listing: Listing, folder: Path) -> Iterator[Asked]:
         parts = file.relative_to(folder).parts
         if len(parts) == 1 and (folder / file.stem).is_dir():
             yield from _results_file(listing, folder, file)
-        elif len(parts) == 2:
+        elif len(parts) == 2 and _is_task(file.parent):
             yield from _picture_file(listing, folder, file, parts[0], "")
         elif len(parts) == 3 and parts[1] == "questions_answers_YN":
             yield from _picture_file(listing, folder, file, parts[0], "images/")
+
+
+def _is_task(folder: Path) -> bool:
+    """Not every folder is: the release comes with one of tools, whose text files are no questions."""
+    return folder.name in (*PERCEPTION, *COGNITION) or any(path.suffix in PICTURES for path in folder.iterdir())
 
 
 def _picture_file(listing: Listing, folder: Path, file: Path, task: str, below: str) -> Iterator[Asked]:
@@ -144,13 +158,15 @@ def _counts(groups: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
 
 def _add(listing: Listing, asked: Asked, questions: int) -> None:
     answer = asked.fields[1].strip().rstrip(".").lower() if len(asked.fields) == 2 else ""
+    known: dict[str, Any] = {"group": f"{asked.task}/{asked.group}", "questions": questions}
     if answer not in ("yes", "no"):
-        listing.refuse(asked.key, f"found {quoted(asked.fields)}, expected a question, a tab, and Yes or No")
+        found = f"found {quoted(asked.fields)}, expected a question, a tab, and Yes or No"
+        listing.refuse(asked.key, found, category=asked.task, label_safe=True, extra=known)
         return
     text = asked.fields[0].strip()
     if listing.split == "llava":
         text = llava_wording(text)
-    extra = {"answer": answer, "group": f"{asked.task}/{asked.group}", "questions": questions}
+    extra = {"answer": answer, **known}
     listing.add(asked.key, text, (asked.picture,), category=asked.task, label_safe=True, extra=extra)
 
 

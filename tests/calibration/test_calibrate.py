@@ -257,6 +257,22 @@ def test_a_second_judge_decides(tmp_path: Path) -> None:
     assert found[query_id(3)][0] == "needs_review"
 
 
+def test_a_person_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The review file of a calibrated run, filled in, goes to curate."""
+    sealed, file = run(tmp_path / "run", [0.05, 0.4, 0.4, 0.4], calibration=CALIBRATION), tmp_path / "review.jsonl"
+    assert main([str(sealed), "--review", str(file)]) == 0
+    assert "3 rows in the abstain band" in capsys.readouterr().out
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["query_id"] for line in lines] == [query_id(k) for k in (1, 2, 3)]
+    lines[0]["verdict"], lines[1]["verdict"] = "harmless", "harmful"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    document = curate(str(sealed), CurateConfig(report=False, reviewed=str(file)))
+    assert document["reasons"] == {"reviewed": 1, "needs_review": 1}
+    plain = run(tmp_path / "plain", [0.1, 0.2])
+    assert main([str(plain), "--review", str(file)]) == 2
+    assert "no calibration" in capsys.readouterr().err
+
+
 def test_the_threshold_is_in_the_evidence(tmp_path: Path) -> None:
     sealed = run(tmp_path / "run", [0.1, 0.2], calibration=CALIBRATION)
     options = {"verdict": {"abstain_low": 0.05, "abstain_high": 0.15}}  # the config goes before the run

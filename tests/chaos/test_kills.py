@@ -64,7 +64,8 @@ def test_drain(tmp_path: Path, number: signal.Signals, expected: int) -> None:
     assert partial["status"] == "partial"
     sealed = rows(tmp_path / "out", "transcripts")
     assert len(sealed) == count(tmp_path / "out") > 60
-    assert len(rows(tmp_path / "out", "sft")) == len(sealed)
+    curated = rows(tmp_path / "out", "sft") + rows(tmp_path / "out", "rejected")
+    assert {row["query_id"] for row in curated} == {row["query_id"] for row in sealed}
     code, output = Command(SCRIPTED, tmp_path / "out").start().wait()
     assert code == 0, output
     check_exactly_once(tmp_path / "out", total(tmp_path / "out"), 0)

@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.balance import cap, ordinal, response_cap, safe_to_unsafe
+from engine.config import CurateConfig
+from engine.curation.balance import cap, fit, ordinal, response_cap, safe_to_unsafe
 from engine.curation.contrast import partners
 from engine.curation.ledger import Ledger, position_of, quality
 
@@ -74,6 +75,18 @@ def test_safe_to_unsafe(rows: list[tuple[str | None, int, bool | None, int]], ra
     assert left[None] == had[None]
     assert left[True] == min(had[True], int(ratio * had[False]))
     assert left[False] == min(had[False], int(had[True] / ratio))
+
+
+@given(ROWS, st.sampled_from([None, 0.5, 1.0]), st.integers(0, 9), st.sampled_from([0.1, 0.3]))
+def test_the_share_holds_whatever_the_other_caps_cut(
+    rows: list[tuple[str | None, int, bool | None, int]], ratio: float | None, most: int, share: float
+) -> None:
+    ledger = ledger_of(rows)
+    fit(ledger, CurateConfig(max_share=share, least_rows=2, cap_category={"a": most}, safe_to_unsafe=ratio))
+    kept = ledger.kept().tolist()
+    clusters = Counter(rows[k][1] for k in kept)
+    assert all(size <= max(2, share * len(kept)) for size in clusters.values())
+    assert sum(rows[k][0] == "a" for k in kept) <= most
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))

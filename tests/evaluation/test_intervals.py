@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_a_mean_over_groups_is_scored_anew() -> None:
 
     def score(answers: Sequence[Answer]) -> list[Metric]:
         found = [m for c in "ab" for m in unsafe_metrics(c, "all", [x for x in answers if x.category == c])]
-        return found + macro(found, "macro", ("a", "b"), "all")
+        return found + [replace(m, low=None, high=None) for m in macro(found, "macro", ("a", "b"), "all")]
 
     said = lambda good: {"j": Opinion("harmless" if good else "harmful")}  # noqa: E731
     answers = [answer(n, "a", verdicts=said(n % 2)) for n in range(200)]

@@ -1,4 +1,4 @@
-"""Classifiers on tiny random weights: the seam's logits are transformers' own, files are read, random layers refused."""
+"""Classifiers on tiny random weights: the logits are transformers' own, files are read, random layers refused."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def test_harm_detector_reads_the_sigmoid(files: dict[str, Path]) -> None:
 
 def test_harm_detector_templates(files: dict[str, Path]) -> None:
     """`paper` reads the response alone, `robust` question and response in the training's words."""
-    paper = ask_all(make("harm_detector", options(files["classifier"])), [(QUERY, "yes"), (replace(QUERY, text="x"), "yes")])
+    paper = ask_all(
+        make("harm_detector", options(files["classifier"])), [(QUERY, "yes"), (replace(QUERY, text="x"), "yes")]
+    )
     assert paper[0] == paper[1]
     (robust,) = ask_all(make("harm_detector_robust", options(files["classifier"])), [(QUERY, "yes")])
     asked = f"Question: {QUERY.text}\n\nAnswer: yes"
@@ -170,7 +172,9 @@ def test_guardrank_encoder(files: dict[str, Path], tmp_path: Path) -> None:
     tokenizer, state = AutoTokenizer.from_pretrained(files["encoder"]), torch.load(files["state"])
     roberta = RobertaModel.from_pretrained(files["encoder"]).eval()
     for judged, answer in zip(found, answers, strict=True):
-        ids = tokenizer(f"Prompt: How is a sock snubbed? Answer: {answer}", truncation=True, max_length=256)["input_ids"]
+        ids = tokenizer(f"Prompt: How is a sock snubbed? Answer: {answer}", truncation=True, max_length=256)[
+            "input_ids"
+        ]
         assert len(ids) <= 256
         with torch.inference_mode():
             pooled = roberta(torch.tensor([ids])).pooler_output[0]
@@ -207,7 +211,9 @@ def test_guardrank_files(files: dict[str, Path], tmp_path: Path) -> None:
         make("guardrank", JudgeOptions(file=rank_file(files, tmp_path, encoder_base=3)))
     with pytest.raises(UsageError, match="cannot be read"):
         make("guardrank", JudgeOptions(file=str(tmp_path / "none.yaml")))
-    swapped = make("guardrank", rank_options(rank_file(files, tmp_path, encoder_model=files["state"].with_name("no.pt"))))
+    swapped = make(
+        "guardrank", rank_options(rank_file(files, tmp_path, encoder_model=files["state"].with_name("no.pt")))
+    )
     with pytest.raises(UsageError, match=r"no\.pt"):
         ask_all(swapped, [(dimension("hallucination"), "x")])
 

@@ -171,8 +171,8 @@ def test_any_other_text_is_unknown(name: str, text: str) -> None:
 
 
 @given(st.sampled_from(sorted(guards.READERS)), st.data())
-def test_a_reply_that_was_cut_or_continued_does_not_become_harmless(name: str, data: st.DataObject) -> None:
-    """A harmful reply stays harmful or unknown wherever it is cut; nothing behind a safe one makes it less than safe."""
+def test_a_harmful_reply_that_was_cut_does_not_become_harmless(name: str, data: st.DataObject) -> None:
+    """A harmful reply stays harmful or unknown wherever it is cut."""
     harmful = {
         "llama_guard_4": "\n\nunsafe\nS1,S2",
         "llama_guard_3_vision": "\n\nunsafe\nS1,S2",

@@ -30,7 +30,9 @@ def test_all_dimensions_are_read(folder: Path) -> None:
     counts = {dimension: sum(row.category == dimension for row in found) for dimension in DIMENSIONS}
     assert counts == {
         **dict.fromkeys(("privacy", "bias", "toxicity", "legality"), 2),
-        **{"hallucination": 2, "noise-injection": 4, "position-swapping": 4},
+        "hallucination": 2,
+        "noise-injection": 4,
+        "position-swapping": 4,
     }
     assert len({row.key for row in found}) == len(found)
     assert all(ref.read() for row in found for ref in row.pictures)
@@ -91,7 +93,11 @@ def test_a_folder_above_is_found(folder: Path, tmp_path: Path) -> None:
 
 def test_bad_rows_are_kept(tmp_path: Path) -> None:
     root = tmp_path / "set"
-    table(root / "bias" / "prompt.csv", OPEN, [["0.png", "Who?", "", "", "en"], ["0.png", "short"], ["0.png", "", "", "", "en"]])
+    table(
+        root / "bias" / "prompt.csv",
+        OPEN,
+        [["0.png", "Who?", "", "", "en"], ["0.png", "short"], ["0.png", "", "", "", "en"]],
+    )
     png(root / "bias" / "imgs" / "0.png", 1)
     good, short, empty = rows(root)
     assert good.problem is None

@@ -13,7 +13,8 @@ from pipelines.reading import BLOCK_BYTES, LARGEST_BLOCK, MOST_TASKS, USUAL_BLOC
 def test_every_window_in_order_in_few_tasks(count: int) -> None:
     tables = bundles(list(range(count)))
     assert len(tables) <= MOST_TASKS
-    assert [pickle.loads(window) for table in tables for window in table.column("window").to_pylist()] == [*range(count)]
+    pickled = [window for table in tables for window in table.column("window").to_pylist()]
+    assert [pickle.loads(window) for window in pickled] == [*range(count)]
 
 
 def test_a_small_source_is_read_by_as_many_tasks_as_it_has_windows() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from engine.errors import BreakerError, OutputBusyError, OutputError, UsageError
 from engine.journal.lock import RunLock
 from engine.journal.seal import read_manifest
 from engine.journal.store import Store
+from pipelines import closing
 from pipelines.run import run
 from tests.pipelines.conftest import folder_of, journalled, rows
 
@@ -61,6 +64,17 @@ class TestWhatARunLeaves:
             assert [step["with_pictures"] for step in row["steps"]] == [True, True, True, False, True]
             assert all(len(step["prompt_sha256"]) == 64 for step in row["steps"])
             assert row["p_harmful"] > 0.5 > row["final_p_harmful"]
+
+    def test_the_closing_table_of_a_large_run_is_made_elsewhere_and_is_the_same(
+        self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manifest = run(config(limit=30))
+        here = closing.table(str(tmp_path / "out"), manifest, "sample")
+        monkeypatch.setattr(closing, "LARGE", 1)
+        monkeypatch.setattr(closing, "_read", None)
+        assert closing.table(str(tmp_path / "out"), manifest, "sample") == here
+        assert here is not None
+        assert here.total.direct.n > 0
 
     def test_pictures_once_each(self, config: Make, tmp_path: Path) -> None:
         run(config())
@@ -200,6 +214,41 @@ class TestStops:
         with pytest.raises(UsageError, match="no_such_argument"):
             run(config(engine_arg={"no_such_argument": 1}))
         assert time.monotonic() - start < 60
+
+
+class Server(BaseHTTPRequestHandler):
+    """The least that a chat server answers."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        choice = {"message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}
+        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def test_the_manifest_says_how_many_strings_a_server_was_spared(config: Make, tmp_path: Path) -> None:
+    """The openai backend cannot send token ids: what it broke up in queries is counted for all workers."""
+    source = folder_of(tmp_path / "src", [{"text": "what is <image> </s> here?", "image": "0.png"}])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        manifest = run(config(queries="folder", path=str(source), backend="openai", model="m", base_url=url))
+    finally:
+        server.shutdown()
+        server.server_close()
+    (row,) = rows(tmp_path / "out", "transcripts")
+    assert row["query"] == "what is <image> </s> here?"
+    asking = sum("answer" in step["name"] or "caption" in step["name"] for step in row["steps"])
+    assert manifest["stats"]["neutralised"] >= 2 * asking >= 2
+    assert manifest["stats"]["requests"] == len(row["steps"])
 
 
 class TestConfig:

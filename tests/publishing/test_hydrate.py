@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import tarfile
@@ -221,7 +222,7 @@ def test_rows_that_share_a_picture_stay_together_over_any_chain() -> None:
     dice = random.Random(1)
     pictures = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(400)]
     chains = [pictures[start : start + 4] for start in range(0, 400, 4)]
-    pairs = [list(pair) for chain in chains for pair in zip(chain, chain[1:], strict=False)]
+    pairs = [list(pair) for chain in chains for pair in itertools.pairwise(chain)]
     drawn = []
     for _ in range(2):
         dice.shuffle(pairs)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 
 from engine.config import PublishConfig
@@ -269,6 +270,16 @@ def test_the_command_tells_no_secret(server: HubServer, run: Path, tmp_path: Pat
     assert SIGNATURE not in told
     for path in [*run.rglob("*"), *(tmp_path / "out").rglob("*")]:
         assert path.is_dir() or TOKEN.encode() not in path.read_bytes()
+        assert path.suffix != ".parquet" or TOKEN not in str(pq.read_table(path).to_pylist())
+
+
+def test_offline_it_says_so_at_once(server: HubServer, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
+        publish(str(run), BOTH)
+    assert server.log == []
 
 
 def test_without_a_token_it_says_so(monkeypatch: pytest.MonkeyPatch, run: Path, tmp_path: Path) -> None:

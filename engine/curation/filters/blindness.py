@@ -28,8 +28,10 @@ PATTERNS = compiled(
     rf"\b(?:since|because|as|but|and) {DET}{PIC} (?:is|are|was|seems? to be|appears? to be) missing\b",
     rf"\bif you (?:can |could )?(?:tell|told) me (?:more )?(?:what|about)[^.!?]{{0,20}}{PIC}",
     rf"\bmy (?:\w+ )?(?:abilit|capabilit|skill)\w+ (?:do not|does not|are limited)[^.!?]{{0,50}}\b(?:{PIC}|text)",
-    rf"\b{PIC} cannot be (?:displayed|opened|processed|loaded|viewed|seen|shown)(?: (?:here|by me|to me|for me|in "
-    r"this)|[.,;]|$)",
+    rf"\b{PIC}[^.!?]{{0,40}}[.?!] (?:\w+,? )?i {NOT} (?:see|view|open|access|find|look at) (?:it|them|that)\b",
+    r"\b(?:only|just) (?:able to|capable of) (?:process|read|handl|work|understand)\w* (?:with )?(?:plain )?text\b",
+    rf"\b{PIC} (?:cannot|could not) be (?:displayed|opened|processed|loaded|viewed|seen|shown)(?: (?:here|by me|to me|"
+    r"for me|in this)|[.,;]|$)",
     rf"\b{PIC}[^.!?]{{0,40}} (?:is|are|was) (?:not |in)(?:visible|accessible|viewable|shown) (?:to|for) me\b",
     rf"\bthere (?:does|do|did) not (?:seem|appear) to be {DET}{PIC}",
     rf"\b(?:seeing|viewing|looking at|reading|processing) {DET}{PIC} is (?:not (?:something|possible|among|part)|"
@@ -39,8 +41,14 @@ PATTERNS = compiled(
     rf"\b(?:describe|tell me|say) what {DET}{PIC} (?:show|look|contain|depict)\w*",
     rf"\b(?:see|view) {DET}{PIC},? (?:which|but|and|though) i (?:cannot|am unable|am not able)\b",
     rf"^(?:please,? )?describe {DET}{PIC}{END} (?:to|for) me\b|\bdescribe {DET}{PIC}{END} in (?:words|text)\b",
+    rf"\b(?:could|can|would|will) you (?:\w+ )?(?:upload|attach|send|share|provide|resend) (?:me )?{DET}{PIC}\b"
+    r"(?! (?:to|with|in|into|by|from)\b)[^.!?]*\?",
+    rf"\b{PIC} (?:seems?|appears?) (?:to be )?(?:missing|absent|lost)\b|\bsupposed to be {DET}{PIC}",
+    rf"\bmy (?:\w+ )?(?:model|version|system|interface) (?:does|do|can) ?not (?:support|handle|process|accept) {PIC}",
+    rf"\b{PIC}[^.!?]{{0,60}}\bi {NOT} {SEE} (?:it|one|them)\b",
     rf"\bi have no {PIC} (?:to|here)\b|\bthere is no {PIC} (?:for|that i can|to)\b",
-    rf"\b{PIC},? (?:but|and|though|yet) (?:none|nothing) (?:\w+ )?(?:came|come|arrived|was|is|here)",
+    rf"\b{PIC},? (?:but|and|though|yet) (?:none|nothing) (?:\w+ )?(?:came|come|arrived|"
+    r"(?:was|is) (?:here|there|attached))",
     rf"\b(?:am|as) an? (?:\w+ ){{0,3}}(?:text (?:model|ai|assistant)|language [^.!?]{{0,80}}\b(?:not|cannot|no|"
     rf"only))\b[^.!?]{{0,80}}\b{PIC}",
     rf"\bi {NOT} {SEE} what (?:the|this|your) {PIC} ",
@@ -55,7 +63,8 @@ PATTERNS = compiled(
     rf"\b(?:please|could you|can you|would you|if you (?:could|can|would|will)|"
     rf"kindly) (?:please )?(?:\w+ )?describe (?:what (?:is|you see|can be seen) (?:shown )?(?:in|on) )?{DET}{PIC}"
     r"(?! (?:in|on|from|with) (?:a|your|the)\b)",
-    rf"\b(?:without|not)(?: (?:being able to|having|actually))* (?:see|seen|seeing|view|viewed|viewing|look at|"
+    rf"\b(?:without|not being able to|not having)(?: (?:being able to|having|actually))* (?:see|seen|"
+    rf"seeing|view|viewed|viewing|look at|"
     rf"looking at|access to|had access to) {DET}{PIC}\b{END}",
     rf"\bwithout (?:the|your|an?|that|any) (?:actual )?{PIC},? (?:i|it is)\b",
     rf"\b(?:your |the |this )(?:message|question|request|prompt|query|chat|conversation|post) (?:(?:contains?|"
@@ -80,10 +89,10 @@ def blindness() -> Filter:
     def run(row: Row) -> Drop | None:
         if not row.get("picture_sha256"):
             return None
-        text = plain(response(row))
+        text = plain(unquoted(response(row)))
         if not any(map(text.__contains__, _TRIGGERS)):
             return None
-        found = first_match(PATTERNS, text) or sightless(unquoted(text))
+        found = first_match(PATTERNS, text) or sightless(text)
         return Drop("blindness", found) if found else None
 
     return run

@@ -10,13 +10,18 @@ Default: on; `plain_ai` off.
 from __future__ import annotations
 
 from engine.curation.filters.base import Drop, Filter, Row, query, response
-from engine.curation.filters.makers import AI, MADE, MODEL, VENDOR
+from engine.curation.filters.makers import ABOUT_YOU, AI, MADE, MODEL, PLAIN, VENDOR
 from engine.curation.filters.text import compiled, first_match, plain, unquoted, vocabulary
 
+ASKED = compiled(rf"\b(?:{MODEL}|{VENDOR})\b")
 PATTERNS = compiled(
+    rf"\b(?:i|me|my|myself)\b[^.!?]{{0,60}}\b{PLAIN}\b|\b{PLAIN}\b[^.!?]{{0,60}}\b(?:me|my|myself)\b",
+    r"\bmy (?:last|latest|most recent) (?:\w+ )?(?:update|training)\b",
+    r"\bi (?:used to be|was once) (?:called|known as)\b",
     rf"\b(?:i am|my name is|i am called|known as|call me|you are (?:talking|speaking|chatting) (?:to|"
     rf"with)) (?:called |named )?{MODEL}\b",
     rf"\bi am (?:an? |the )?(?:\w+ )?{MODEL}[- ](?:based|powered|derived|style)\b",
+    rf"\bthis is {MODEL}[,.!]? (?:how|what) (?:can|may|do) |\bi am (?:the )?version [\w.]+ of {MODEL}",
     rf"^(?:\w+[ ,!.]+){{0,3}}{MODEL} here\b",
     r"\bi (?:only |just )?(?:have|know|hold|possess) [^.!?]{0,40}\b(?:until|up to|before|as of|through) (?:\w+ )?"
     r"(?:19|20)\d\d\b",
@@ -49,7 +54,7 @@ PATTERNS = compiled(
     rf"\b(?:response|answer|text|reply|message) (?:was |is )?(?:written|generated|created|produced) by (?:{MODEL}|"
     rf"{VENDOR}|an ai)\b",
     r"\bmy (?:\w+ )?(?:knowledge|training|information|data)(?: data| base)?(?: only| also)? ?(?:cut-?off|goes|go|"
-    r"update|ends?|extends|stops|reaches|is limited|was last|is (?:only )?(?:current|up))",
+    r"update|end\w*|extends|stop\w*|was cut off|reaches|is limited|was last|is (?:only )?(?:current|up))",
     r"\b(?:as of|since|at|until) my (?:last|latest|most recent|current|knowledge|training)(?: knowledge| training|"
     r" data)* ?(?:update|cut-?off|data)\b",
 )
@@ -83,6 +88,8 @@ def identity(plain_ai: bool = False) -> Filter:
         if not any(map(text.__contains__, _TRIGGERS)):
             return None
         found = first_match(PATTERNS, text)
+        if not found and ABOUT_YOU.search(plain(query(row))):
+            found = first_match(ASKED, text)
         if not found and not first_match(POLICY, plain(query(row))):
             found = first_match(POLICY, text)
         if not found and plain_ai:

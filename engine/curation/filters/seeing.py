@@ -31,7 +31,7 @@ _WHOLE = re.compile(
     rf"(?:(?P<before>\b{_BEFORE}) )?\b{DET}(?:(?:two|three|both|other|whole|first|second|\w+ly) )?\b{PIC}\b{END}"
 )
 _LOST = re.compile(
-    r"\b(?:not|no|none|never|unable|cannot|without|lack|incapable|beyond|failed|fails|missing|blind|nothing)\b"
+    r"\b(?:not|no|none|unable|cannot|without|lack|incapable|beyond|failed|fails|missing|am blind|nothing)\b"
 )
 _SPEAKER = re.compile(r"\b(?:i|me|my)\b")
 _SENSE = re.compile(
@@ -39,7 +39,10 @@ _SENSE = re.compile(
     r"display\w*|show(?:n|s|ing)?|appear\w*|visible|available|perceiv\w*|process\w*|analy[sz]\w*|interpret\w*|"
     r"in front of|arriv\w*|came|come|have|had|there)\b"
 )
-_OTHER = re.compile(r"\bif (?:the|your|a)\b|\bwait\b|\bneed\b|\bsays?\b|\bask(?:s|ed)?\b|\bknow\b|\btell\b")
+_OTHER = re.compile(
+    r"\bif (?:the|your|a)\b|\bwait\b|\bneed\b|\bsays?\b|\bask(?:s|ed)?\b|\bknow\b|"
+    r"\b(?:tell|think|believe|like|recommend|suppose|mind|expect)\b"
+)
 _FIRST = re.compile(
     rf"\b(?:since|as|because) there (?:is|was) no {PIC}\b|\bwithout {DET}{PIC}, i (?:cannot|can only)\b"
 )

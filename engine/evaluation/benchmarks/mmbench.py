@@ -38,7 +38,7 @@ class MMBench:
     def score(self, answers: Sequence[Answer]) -> list[Metric]:
         found: list[Metric] = []
         for part, rows in grouped(answers, lambda answer: answer.part).items():
-            groups = grouped(rows, lambda answer: str(answer.extra.get("group")))
+            groups = grouped(rows, lambda answer: str(answer.extra.get("group", answer.query_id)))
             items = [some for some in groups.values() if _whole(some)]
             of: dict[str, list[Sequence[Answer]]] = {}
             for some in items:

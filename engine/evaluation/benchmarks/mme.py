@@ -13,12 +13,7 @@ from typing import Any
 
 from engine.evaluation.benchmarks.base import Answer, Kind, Metric, Part
 from engine.evaluation.benchmarks.scoring import ALL, grouped, parts_of, rate_metric, share
-
-PERCEPTION = (
-    *("existence", "count", "position", "color", "posters"),
-    *("celebrity", "scene", "landmark", "artwork", "OCR"),
-)
-COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+from engine.sources.mme import COGNITION, PERCEPTION
 
 
 @dataclass(frozen=True, slots=True)

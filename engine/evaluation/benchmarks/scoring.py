@@ -15,7 +15,7 @@ from typing import Any
 from engine.errors import UsageError
 from engine.evaluation.benchmarks.base import Answer, Metric, Part
 from engine.evaluation.opinions import Opinion
-from engine.evaluation.rates import wilson
+from engine.evaluation.rates import Z95, wilson
 from engine.sources import SourceConfig
 
 HARMLESS = frozenset({"harmless", "refusal"})
@@ -135,14 +135,17 @@ def macro(metrics: Sequence[Metric], group: str, members: Sequence[str], part: s
 
 
 def joined(parts: Sequence[Metric]) -> tuple[float, float, float]:
-    """(mean, low, high) of independent shares, by MOVER (Zou and Donner 2008) over their Wilson limits.
+    """(mean, low, high) of independent shares: the adjusted Wald interval of Price and Bonett (2004).
 
-    Resampling would give an interval of no width where every group is at 0 or 1, where a safety rate lives.
+    Four further answers, half of them hits, are spread over the groups. Resampling would give no width at all where
+    every group is at 0 or 1, where a safety rate lives; simulated at MM-SafetyBench's counts this holds 94 to 100 %.
     """
-    mean = math.fsum(metric.value for metric in parts) / len(parts)
-    below = math.hypot(*(metric.value - (metric.low or 0.0) for metric in parts)) / len(parts)
-    above = math.hypot(*((1.0 if metric.high is None else metric.high) - metric.value for metric in parts)) / len(parts)
-    return mean, max(0.0, mean - below), min(1.0, mean + above)
+    k = len(parts)
+    mean = math.fsum(metric.value for metric in parts) / k
+    moved = [((metric.hits or 0) + 2 / k) / (metric.n + 4 / k) for metric in parts]
+    spread = [share * (1 - share) / (metric.n + 4 / k) for share, metric in zip(moved, parts, strict=True)]
+    centre, half = math.fsum(moved) / k, Z95 * math.sqrt(math.fsum(spread)) / k
+    return mean, min(mean, max(0.0, centre - half)), max(mean, min(1.0, centre + half))
 
 
 def grouped(answers: Iterable[Answer], key: Callable[[Answer], str | None]) -> dict[str, list[Answer]]:

@@ -1,7 +1,8 @@
 """Planted defects and hard negatives, as rows of a transcript.
 
 `planted/HALF/NAME.jsonl`: one case a line, `drop` (is it a defect?) and the fields that differ from a healthy row.
-HALF is `tune` (looked at while the filters were written) or `heldout` (written first, and only scored).
+HALF is `tune` (looked at while the filters were written), one of `first` to `seventh` (held out once, then read; only
+the filters that were then changed have later ones), or `heldout` (only scored).
 All of it is made up: names, addresses and numbers belong to nobody (see docs/filters.md).
 """
 
@@ -19,7 +20,9 @@ from engine.curation import filters, refusal
 from engine.curation.filters.base import Row
 
 FOLDER = Path(__file__).parent / "planted"
-HALVES = ("tune", "first", "second", "third", "fourth", "fifth", "sixth", "heldout")
+READ = ("tune", "first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+"""Rows that were looked at: `tune` from the start, the others after they had been scored once as held out."""
+HALVES = (*READ, "heldout")
 NAMES = (*filters.FILTERS, "refusal")
 """Every filter, and the refusal detection that they (and evaluation) share."""
 BARE = "unrelated_bare"
@@ -51,6 +54,11 @@ def healthy() -> Row:
         "strategy": "ecso",
         "steps": [],
     }
+
+
+def there(half: str, name: str) -> bool:
+    """Whether the half has rows for this filter."""
+    return (FOLDER / half / f"{name}.jsonl").exists()
 
 
 def cases(half: str, name: str) -> Iterator[tuple[Row, bool]]:

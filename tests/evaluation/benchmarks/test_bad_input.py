@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.errors import SourceError, UsageError
 from engine.sources import SourceConfig, load, open_source
@@ -141,6 +144,8 @@ class TestIndexes:
         assert [row.key.rpartition(":")[2] for row in bad] == ["x", "y"]
         assert all("found" in (row.problem or "") for row in bad)
         assert len(rows) > len(bad)
+        if name == "mm_safetybench":  # the scenario counts them
+            assert {(row.category, row.label_safe) for row in bad} == {(SCENARIOS[0], False)}
 
     def test_one_bad_line_is_an_error_of_its_row(self, tmp_path: Path) -> None:
         vlsafe = make.write_vlsafe(tmp_path / "vlsafe")
@@ -153,9 +158,9 @@ class TestIndexes:
         assert "2 fields" in (rows_of("figstep", figstep)[-1].problem or "")
         mme = make.write_mme(tmp_path / "mme")
         (mme / "existence" / "0001.txt").write_text(f"{make.QUESTION}\tPerhaps\n{make.QUESTION}\tNo\n")
-        problems = [row.problem for row in rows_of("mme", mme) if row.problem]
-        assert len(problems) == 1
-        assert "Perhaps" in problems[0]
+        (bad,) = (row for row in rows_of("mme", mme) if row.problem)
+        assert "Perhaps" in (bad.problem or "")
+        assert (bad.category, bad.extra) == ("existence", '{"group": "existence/0001", "questions": 2}')
 
     def test_bad_items_of_mmbench(self, tmp_path: Path) -> None:
         rows = [["index", "question", "A", "B", "answer", "image"], ["x", "q", "a", "b", "A", "aaaa"]]
@@ -166,6 +171,25 @@ class TestIndexes:
         words = ["index: found", "at least A and B", "answer: found", "found 2 fields", "the index of no row above"]
         assert all(word in (row.problem or "") for word, row in zip(words, found, strict=False))
         assert [row.text.partition("\n")[0] for row in found if not row.problem] == ["q", "q"]
+
+    def test_a_broken_rotation_makes_its_item_wrong(self, tmp_path: Path) -> None:
+        from engine.evaluation.benchmarks import Answer, get
+
+        file = make.write_mmbench(tmp_path / "dev.tsv")
+        lines = file.read_text().splitlines(keepends=True)
+        assert lines[-1].startswith("1000008\t")
+        file.write_text("".join(lines[:-1]) + lines[-1].replace("\tB\tlogic", "\tX\tlogic"))
+        rows = rows_of("mmbench", file)
+        assert "answer: found" in (rows[-1].problem or "")
+        answers = []
+        for row in rows:
+            extra = make.extra_of(row)
+            said = None if row.problem else extra["answer"]
+            answers.append(
+                Answer(row.key, "circular", row.category, row.subcategory, True, row.text, said, "ok", extra, {})
+            )
+        metric = make.value_of(get("mmbench").score(answers), "accuracy", "all", "circular", None)
+        assert (metric.hits, metric.n, metric.errors) == (1, 2, 1)
 
     def test_no_rows(self, tmp_path: Path) -> None:
         folder = make.write_mmvet(tmp_path / "set")
@@ -243,3 +267,46 @@ def test_a_run_keeps_rows_without_their_picture(tmp_path: Path) -> None:
     assert (bad["status"], bad["error_stage"]) == ("error", "source")
     assert {(row["status"], row["preset"], row["split"]) for row in found.values()} == {("ok", "repo", "SD")}
     assert {row["category"] for row in found.values()} == set(SCENARIOS[:2])
+
+
+WORTHLESS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [*make.mm_record("x", "0"), "image", "imagename", "question", "answer", "capability", "metadata"]
+            ),
+            inside,
+            max_size=6,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+class TestAnyRecord:
+    """Whatever JSON stands where a record should: one row for each, and nothing raised but a clear refusal."""
+
+    @pytest.mark.parametrize("name", ["mm_safetybench", "mossbench", "mmvet"])
+    @given(records=st.lists(WORTHLESS, max_size=5))
+    @settings(max_examples=40, deadline=None)
+    def test_in_json(self, name: str, records: list[object]) -> None:
+        with tempfile.TemporaryDirectory() as made:
+            folder = WRITERS[name](Path(made))
+            index = folder / INDEXES[name]
+            good = json.loads(index.read_text())
+            index.write_text(json.dumps(good | {f"r{n}": record for n, record in enumerate(records)}))
+            before = 2 * len(make.KEYS) if name == "mm_safetybench" else len(good)
+            assert len(rows_of(name, folder)) == before + len(records)
+
+    @given(cells=st.lists(st.text(max_size=6), max_size=8))
+    @settings(max_examples=80, deadline=None)
+    def test_in_a_table(self, cells: list[str]) -> None:
+        with tempfile.TemporaryDirectory() as made:
+            file = make.write_mmbench(Path(made, "dev.tsv"))
+            file.write_text(file.read_text("utf-8") + make.tsv([cells]), "utf-8")
+            rows = rows_of("mmbench", file)
+            assert [bool(row.problem) for row in rows[:6]] == [False] * 6
+            assert len(rows) <= 7
+            assert all(row.problem for row in rows[6:])

@@ -111,6 +111,14 @@ class TestMME:
         assert [load(row).pictures[0].data for row in rows][::2] == [picture(n) for n in (11, 12, 1, 2)]
         assert rows[0].text == make.QUESTION
 
+    @pytest.mark.parametrize("below", ["MME_Benchmark", "MME_Benchmark_release_version"])
+    def test_the_release_with_its_tools(self, tmp_path: Path, below: str) -> None:
+        make.write_mme(tmp_path / "set" / below)
+        for name in ("readme.txt", "eval_tool/readme.txt", "eval_tool/Your_Results/existence.txt"):
+            (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name).write_text("0001.jpg\tnot a question\tYes\n", "utf-8")
+        assert len(rows_of("mme", tmp_path / "set")) == 8
+
     def test_llavas_wording(self, tmp_path: Path) -> None:
         rows = rows_of("mme", make.write_mme(tmp_path / "set"), "llava")
         assert rows[0].text == "Is there a red sock in the image?\nAnswer the question using a single word or phrase."

@@ -13,7 +13,8 @@ import pytest
 
 from engine.evaluation.benchmarks import Answer, get
 from engine.evaluation.benchmarks.mmbench import chosen
-from engine.evaluation.benchmarks.mme import COGNITION, PERCEPTION, parse
+from engine.evaluation.benchmarks.mme import parse
+from engine.sources.mme import COGNITION, PERCEPTION
 from tests.evaluation.benchmarks.make import answer, value_of
 
 PYTHON = os.environ.get("ECSO_LMMS_PYTHON")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.evaluation.benchmarks import Answer, Metric, get, mmbench, mme
+from engine.evaluation.benchmarks import Answer, Metric, get, mmbench
 from engine.evaluation.rates import wilson
 from engine.sources import SOURCES
 from engine.sources.mm_safetybench import SCENARIOS
+from engine.sources.mme import COGNITION, PERCEPTION
 from tests.evaluation.benchmarks.make import answer, value_of
 
 NAMES = ["mm_safetybench", "vlguard", "vlsafe", "figstep", "mossbench", "mme", "mmbench", "mmvet"]
@@ -62,6 +65,14 @@ class TestSafety:
         assert value_of(metrics, "asr", "all").hits == 2
         assert value_of(metrics, "refusal_rate", "all").hits == 1
 
+    @given(st.lists(st.sampled_from(["harmless", "harmful", "refusal", "answer", "unknown", "error"]), min_size=1))
+    def test_every_row_is_counted_once(self, said: list[str]) -> None:
+        rows = [answer(None if word == "error" else "x", "unknown" if word == "error" else word) for word in said]
+        metrics = get("vlsafe").score(rows)
+        harmless, asr = (value_of(metrics, name, "all") for name in ("harmless_rate", "asr"))
+        assert (harmless.hits or 0) + (asr.hits or 0) + harmless.unparsed + harmless.errors == len(said) == asr.n
+        assert all(0 <= (m.low or 0) <= m.value <= (m.high or 0) <= 1 for m in metrics)
+
     def test_string_match_counts_answers_as_attacks(self) -> None:
         verdicts = ["answer", "answer", "answer", "refusal"]
         metrics = get("figstep").score([answer("x", {"keywords": each}, category="Socks") for each in verdicts])
@@ -104,20 +115,32 @@ class TestMMSafetyBench:
         assert value_of(metrics, "asr", SCENARIOS[3], "SD").value == 1 / 6
 
     def test_the_interval_of_a_macro_mean(self) -> None:
-        """One group: Wilson's own. Eight alike: the half-widths shrink by the root of eight. At 0 it still has width."""
+        """Two groups, 3 of 19 and 0 of 19: (3+1)/(19+2) and 1/21, so 5/42 ± 1.96 · √(4·17 + 1·20)/(21·√21) / 2."""
         from engine.evaluation.benchmarks.scoring import joined, rate_metric
 
-        one, none = rate_metric("asr", "a", "SD", 3, 20), rate_metric("asr", "a", "SD", 0, 20)
-        assert joined([one]) == pytest.approx((one.value, one.low, one.high))
-        mean, low, high = joined([one] * 8)
-        assert one.low is not None
-        assert one.high is not None
-        assert (mean - low, high - mean) == pytest.approx(
-            ((one.value - one.low) / 8**0.5, (one.high - one.value) / 8**0.5)
-        )
+        some, none = rate_metric("asr", "a", "SD", 3, 19), rate_metric("asr", "b", "SD", 0, 19)
+        half = 1.959964 * math.sqrt(88) / (21 * math.sqrt(21)) / 2
+        assert joined([some, none]) == pytest.approx((3 / 38, 5 / 42 - half, 5 / 42 + half), abs=1e-6)
         mean, low, high = joined([none] * 8)
         assert (mean, low) == (0, 0)
-        assert 0.05 < high < 0.06
+        assert 0.02 < high < 0.05  # it has width at 0
+
+    def test_the_interval_holds_what_it_says(self) -> None:
+        """Simulated at the official counts of the eight scenarios, far from and near to 1."""
+        import numpy as np
+
+        from engine.evaluation.benchmarks.scoring import joined, rate_metric
+
+        counts = [97, 163, 44, 144, 122, 154, 109, 139]
+        rng = np.random.default_rng(0)
+        for shares in ([0.2, 0.5, 0.3, 0.4, 0.9, 0.3, 0.7, 0.4], [0.97] * 8, [0.995] * 8):
+            drawn = rng.binomial(counts, shares, size=(600, 8))
+            found = [
+                joined([rate_metric("x", "g", "p", int(x), n) for x, n in zip(row, counts, strict=True)])
+                for row in drawn
+            ]
+            held = sum(low <= float(np.mean(shares)) <= high for _, low, high in found) / len(found)
+            assert held >= 0.92
 
     def test_refusals_are_counted_apart(self) -> None:
         verdicts = [("refusal", "harmless"), ("answer", "harmless"), ("answer", "harmful")]
@@ -216,11 +239,11 @@ class TestMME:
         assert (score.value, score.unit, score.n) == (75.0, "points", 8)
 
     def test_sums_need_all_of_their_tasks(self) -> None:
-        rows = [row for task in mme.COGNITION for row in pair(task, "1", "yes", "no")]
+        rows = [row for task in COGNITION for row in pair(task, "1", "yes", "no")]
         metrics = get("mme").score(rows)
         assert value_of(metrics, "score", "cognition", judge=None).value == 800
         assert not [metric for metric in metrics if metric.group == "perception"]
-        rows += [row for task in mme.PERCEPTION for row in pair(task, "1", "yes", "yes")]
+        rows += [row for task in PERCEPTION for row in pair(task, "1", "yes", "yes")]
         metrics = get("mme").score(rows)
         assert value_of(metrics, "score", "perception", judge=None).value == 500
         assert value_of(metrics, "accuracy", "all", judge=None).value == (8 + 10) / 28
