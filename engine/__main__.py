@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "benchmarks: answer, judge, score, compare",
     "loop": "generate, curate, train, evaluate, and again: rounds, arms and ablations on one page",
     "leakage": "hashes of a benchmark, for the leakage gate of curate",
+    "train": "a curated set in, a model that has learned it out (LoRA, full, DPO, KTO)",
     "export": "a data set in the layout that a trainer reads",
     "publish": "a sealed run, or a trained model, on the Hub: private, all or nothing",
     "hydrate": "join a published set with the pictures that it only names",

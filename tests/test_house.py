@@ -106,6 +106,7 @@ def test_strategies_and_backends_meet_only_in_the_pipeline() -> None:
         (types.Step, schemas.load("transcript")["$defs"]["step"]),
         (config.GenerateConfig, schemas.load("config")["properties"]["generate"]),
         (config.CurateConfig, schemas.load("config")["properties"]["curate"]),
+        (config.TrainConfig, schemas.load("config")["properties"]["train"]),
         (config.EvaluateConfig, schemas.load("config")["properties"]["evaluate"]),
         (config.CalibrateConfig, schemas.load("config")["properties"]["calibrate"]),
         (config.PublishConfig, schemas.load("config")["properties"]["publish"]),
@@ -118,10 +119,10 @@ def test_dataclass_equals_schema(cls: type, schema: dict[str, object]) -> None:
     assert [field.name for field in fields(cls)] == list(schema["properties"])  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("section", ["generate", "curate"])
+@pytest.mark.parametrize("section", ["generate", "curate", "train"])
 def test_defaults_stand_once(section: str) -> None:
     """The dataclass and the schema give the same default for every key."""
-    cls = {"generate": config.GenerateConfig, "curate": config.CurateConfig}[section]
+    cls: type = getattr(config, f"{section.capitalize()}Config")
     rules = schemas.load("config")["properties"][section]["properties"]
     for field in fields(cls):
         default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
@@ -143,7 +144,7 @@ def test_arrow_schema_is_what_datasets_would_write(table: str) -> None:
     assert found.metadata == features.arrow_schema.metadata
 
 
-@pytest.mark.parametrize("command", [[], ["generate", "--help"], ["curate", "--help"]])
+@pytest.mark.parametrize("command", [[], ["generate", "--help"], ["curate", "--help"], ["evaluate", "--help"], ["train", "--help"]])
 def test_help_is_fast(command: list[str]) -> None:
     """No heavy library is loaded for help. (Time is a benchmark's business; what is loaded is a fact.)"""
     code = (

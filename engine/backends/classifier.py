@@ -21,6 +21,7 @@ from engine.types import Picture, Query, Sampling
 if TYPE_CHECKING:
     from engine.judges.classifier import Head
 
+ENGINE_ARGS = {"dtype", "device", "batch_size"}
 BATCH_CPU, BATCH_GPU = 16, 32
 ROWS_PER_BATCH = 3
 
@@ -29,6 +30,9 @@ class TransformersClassifier:
     """Some heads, one worker thread."""
 
     def __init__(self, config: BackendConfig, heads: Sequence[Head]) -> None:
+        unknown = sorted(set(config.engine_args) - ENGINE_ARGS)
+        if unknown:
+            raise UsageError(f"--engine-arg {unknown[0]}: unknown to a classifier; it takes {sorted(ENGINE_ARGS)}")
         self._config = config
         self._heads = {head.name: head for head in heads}
         self._loaded: dict[str, Any] = {}

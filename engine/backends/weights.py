@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.errors import UsageError
 
+ENDINGS = (".safetensors", ".bin", ".pt")
 LAYERS = ("score", "classifier", "out_proj")
 """Names of classification layers in transformers' models."""
 
@@ -63,8 +64,7 @@ def find_file(path: str, names: Sequence[str]) -> str:
             raise UsageError(f"{path}: found none of {', '.join(names)} there")
         return str(found)
     repository, below = split_path(path)
-    last = below.rpartition("/")[2]
-    wanted = [below] if "." in last else [f"{below}/{name}" if below else name for name in names]
+    wanted = [below] if below.endswith(ENDINGS) else [f"{below}/{name}" if below else name for name in names]
     for name in wanted:
         try:
             fetched = cached_file(repository, name, _raise_exceptions_for_missing_entries=False)

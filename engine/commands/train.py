@@ -42,7 +42,7 @@ def _words(document: dict[str, Any], out: str) -> list[str]:
         return [*document["lines"], f"in {out}"]
     data, loss = document["data"], document["loss"]
     lines = [
-        f"{document['method']} · {document['output']} · {data['rows']:,} rows ({data['with_pictures']:,} with pictures)",
+        f"{document['method']} · {document['output']} · {data['rows']:,} rows, {data['with_pictures']:,} with pictures",
         f"{document['steps']:,} steps in {document['seconds']:,.0f} s · loss {loss['first']:.4f} → {loss['last']:.4f}",
     ]
     lines += [f"left out: {count:,} {reason}" for reason, count in data["left_out"].items()]

@@ -26,6 +26,21 @@ def fit(ledger: Ledger, config: CurateConfig) -> None:
     response_cap(ledger, config.max_share, config.least_rows)
 
 
+def words(config: CurateConfig) -> dict[str, str]:
+    """What each cap says as the evidence of a row that it drops."""
+    share = f"at most {config.max_share:.0%} of the set (or {config.least_rows} rows)"
+    return {
+        "response_cap": f"{share} for a cluster of like responses; better rows of it are kept",
+        "category_cap": f"over the cap of its category ({_listed(config.cap_category)}); better rows are kept",
+        "source_cap": f"over the cap of its source ({_listed(config.cap_source)}); better rows are kept",
+        "safe_to_unsafe": f"over {config.safe_to_unsafe} safe rows for each unsafe one; better rows are kept",
+    }
+
+
+def _listed(limits: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'none'} {limit:,}" for name, limit in limits.items())
+
+
 def response_cap(ledger: Ledger, max_share: float, least: int) -> None:
     """At most `max_share` of the resulting set per response cluster (or `least` rows: a small set is not emptied).
 

@@ -82,7 +82,9 @@ class _Curation:
         candidates = ledger.kept()
         balance.fit(ledger, self.config)
         evidence = {**duplicates.evidence, **leaks.evidence}
-        written = write_rows(self.runs, ledger, self.writers, evidence, leaks.marks, candidates, reviews)
+        written = write_rows(
+            self.runs, ledger, self.writers, evidence, leaks.marks, candidates, reviews, balance.words(self.config)
+        )
         files = [shard.entry() for writer in self.writers.values() for shard in writer.close()]
         sections = {
             "duplicates": duplicates.section(ledger),

@@ -93,6 +93,7 @@ def preference(transcript: Row, images: list[Row]) -> Row | None:
     if transcript["direct_verdict"] != "harmful" or not transcript["eyes_closed"] or not transcript["direct_response"]:
         return None
     before, after = transcript["p_harmful"], transcript["final_p_harmful"]
+    judged = transcript["final_verdict"]  # harmful only where a person said otherwise: then p says nothing
     return {
         "query_id": transcript["query_id"],
         "images": images,
@@ -100,7 +101,7 @@ def preference(transcript: Row, images: list[Row]) -> Row | None:
         "chosen": reply(transcript["final_response"]),
         "rejected": reply(transcript["direct_response"]),
         "kind": "harm",
-        "margin": None if before is None or after is None or transcript["reviewed"] else before - after,
+        "margin": None if before is None or after is None or judged == "harmful" else before - after,
         "contains_harmful": True,
         **provenance(transcript),
     }

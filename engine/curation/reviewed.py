@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Reviews:
     by_id: Mapping[str, Review] = field(default_factory=dict)
     open_lines: int = 0
     """Lines without a verdict yet."""
+    sha256: str | None = None
+    """Of the file."""
     counts: Counter[str] = field(default_factory=Counter)
     met: set[str] = field(default_factory=set)
 
@@ -68,12 +71,13 @@ class Reviews:
         self.counts["restored"] += judged is not None
         return first_drop([(name, run) for name, run in filters if name != "verdict"], row)
 
-    def section(self) -> dict[str, int] | None:
-        """The `reviewed` section of curation.json; None without reviews."""
-        if not self.by_id and not self.open_lines:
+    def section(self) -> dict[str, Any] | None:
+        """The `reviewed` section of curation.json; None without a file."""
+        if self.sha256 is None:
             return None
         told = {name: self.counts[name] for name in (*VERDICTS, "dropped", "restored")}
-        return {**told, "not_in_the_runs": len(self.by_id) - len(self.met), "open": self.open_lines}
+        missing = len(self.by_id) - len(self.met)
+        return {**told, "not_in_the_runs": missing, "open": self.open_lines, "sha256": self.sha256}
 
 
 def read_reviews(path: str | None) -> Reviews:
@@ -89,7 +93,7 @@ def read_reviews(path: str | None) -> Reviews:
             empty += 1
         elif found.setdefault(query_id, review).verdict != review.verdict:
             raise UsageError(f"{where}: {query_id[:12]}… is {review.verdict} here and the opposite further up")
-    return Reviews(found, empty)
+    return Reviews(found, empty, sha256(Path(path).read_bytes()).hexdigest())
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -45,10 +45,12 @@ def write_rows(
     marks: Mapping[int, str],
     candidates: npt.NDArray[np.int64],
     reviews: Reviews | None = None,
+    caps: Mapping[str, str] | None = None,
 ) -> Written:
-    """Write all rows that passed the filters; `candidates` are those that the caps were given."""
+    """Write all rows that passed the filters; `candidates` are those that the caps were given; `caps`: step -> the
+    evidence of a row that it drops, where the row has none of its own."""
     reviews = reviews or Reviews()
-    work = _Second(runs, ledger, evidence, marks, candidates)
+    work = _Second(runs, ledger, evidence, marks, candidates, caps or {})
     position = 0
     for run in runs:
         pictures = Pictures(run.store, [file["path"] for file in run.files("pictures")])
@@ -75,8 +77,9 @@ class _Second:
         evidence: Mapping[int, str],
         marks: Mapping[int, str],
         candidates: npt.NDArray[np.int64],
+        caps: Mapping[str, str],
     ) -> None:
-        self.ledger, self.evidence, self.marks = ledger, evidence, marks
+        self.ledger, self.evidence, self.marks, self.caps = ledger, evidence, marks, caps
         self.partner = partners(ledger)
         self.refusals = _partner_refusals(runs, ledger, self.partner)
         self.distinct, self.biggest = Distinct(ledger, ledger.kept()), Biggest(ledger, candidates)
@@ -91,7 +94,9 @@ class _Second:
             if step == "kept":
                 self._keep(row, first + k, [images[sha] for sha in row["picture_sha256"]], made)
             elif step in LATE:
-                made["rejected"].append(records.rejected(row, reason, self.evidence.get(first + k)))
+                made["rejected"].append(
+                    records.rejected(row, reason, self.evidence.get(first + k, self.caps.get(step)))
+                )
                 self.counts["capped"] += step == "response_cap"
         for table, rows in made.items():
             self.counts[table] += len(rows)

@@ -153,18 +153,30 @@ def differences(label: str, benchmark: Benchmark, a: Sequence[Answer], b: Sequen
     left, right = (intervals.units(side, benchmark.score, names) for side in (a, b))
     if left.keys != right.keys:
         raise UsageError(f"{label}: the rows are grouped otherwise on the two sides; were they read from other files?")
-    means = {name for name in names if left.is_mean(before[name]) and right.is_mean(after[name])}
-    others = [name for name in names if name not in means]
-    counts = intervals.draws(len(left.keys), intervals.DRAWS)
-    few = counts[: intervals.draws_affordable(2 * len(a))]
-    x, y = (intervals.rescored(side, few, benchmark.score, others) if others else {} for side in (left, right))
-    for name in means:
-        x[name], y[name] = (intervals.drawn_means(*side.values[name], counts) for side in (left, right))
+    means = [name for name in names if left.is_mean(before[name]) and right.is_mean(after[name])]
+    x, y = (_draws(benchmark, side, names, means, 2 * len(a)) for side in (left, right))
     lines = []
     for name in names:
         line = _by_draws(label, before[name], after[name], y[name] - x[name])
         lines.append(_counted(line, left, right) if name in means else line)
     return Differences(lines, _filled(before, x), _filled(after, y))
+
+
+def _draws(
+    benchmark: Benchmark, side: Units, names: Sequence[Name], means: Sequence[Name], rows: int
+) -> dict[Name, npt.NDArray[np.float64]]:
+    """Every metric in the same draws on both sides: means of units, means over groups, and what is scored anew."""
+    counts = intervals.draws(len(side.keys), intervals.DRAWS)
+    found = intervals.drawn_means(side, means, counts)
+    groups: Mapping[str, Sequence[str]] = getattr(benchmark, "macros", {})
+    for name in [name for name in names if name.group in groups]:
+        members = [name._replace(group=member) for member in groups[name.group]]
+        if name not in found and all(member in found for member in members):
+            found[name] = np.mean([found[member] for member in members], axis=0)
+    others = [name for name in names if name not in found]
+    if others:
+        found |= intervals.rescored(side, counts[: intervals.draws_affordable(rows)], benchmark.score, others)
+    return found
 
 
 def _filled(metrics: Mapping[Name, Metric], drawn: Mapping[Name, npt.NDArray[np.float64]]) -> tuple[Metric, ...]:

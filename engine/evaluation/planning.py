@@ -17,7 +17,8 @@ from engine.judges.planning import AnnotateConfig, options_of, split_name
 ENTRY = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::\w+)?)(?:@(?P<label>[\w-]+))?(?:=(?P<path>.+))?", re.DOTALL)
 SELF = "self"
 """The model's own verdict: from the transcript where there is one, else asked with ECSO's question (`harm`)."""
-WITHOUT_MODEL = frozenset({"keywords", "refusal", "world"})
+WITHOUT_MODEL = frozenset({"keywords", "refusal", "world", "guardrank"})
+"""Judges that ask no model, or (guardrank) bring their own in a file."""
 UNSAFE_NAME = re.compile(r"[^\w.@-]+")
 
 

@@ -51,3 +51,16 @@ def past_limits(
         if "fall" in limit and -change > limit["fall"] + 1e-12:
             said.append(f"{measure} fell by {-change:.3f}, more than {limit['fall']:g}")
     return said
+
+
+def stop_reasons(
+    rule: Mapping[str, Any], found: Mapping[str, Any], before: Mapping[str, Any], base: Mapping[str, Any]
+) -> list[str]:
+    """Why no further round is worth it; empty: go on. `before`: the round before, `base`: the untouched model."""
+    said = past_limits(found, base, rule.get("limits", {}))
+    measure = rule.get("measure")
+    if measure:
+        least, change = float(rule.get("least_gain", 0.0)), gain(found, before, measure)
+        if change <= least:
+            said.append(f"{measure} gained {change:.3f}, not more than {least:g}")
+    return said

@@ -16,12 +16,12 @@ SERIES = {"untouched": "direct", "ecso": "third", "tuned_ecso": "final", "tuned_
 
 
 def write_page(state: State) -> None:
-    """Write OUT/loop.html, its table as loop.md, and loop.png where matplotlib is at hand. OutputError: cannot be
-    written."""
+    """Write OUT/loop.html and its table as loop.md; at the end of a loop loop.png too, where matplotlib is at hand.
+    OutputError: cannot be written."""
     store = Store(str(state.root))
     store.write(NAME, render(state.document))
     store.write("loop.md", to_markdown(state.document).encode())
-    drawn = png(state.document)
+    drawn = png(state.document) if state.document["status"] == "complete" else None
     if drawn is not None:
         store.write("loop.png", drawn)
 

@@ -6,18 +6,17 @@ again and the same.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.config import LoopConfig
-from engine.errors import UsageError
 from engine.loop import stages
+from engine.loop.drawing import draw_heldout
 from engine.loop.heldout import Heldout, check
 from engine.loop.match import CURATE, match
-from engine.loop.measures import gain, past_limits, read_measures
+from engine.loop.measures import read_measures, stop_reasons
 from engine.loop.plan import TUNED, Sections, Variant
 from engine.loop.runner import Runner, failure
 from engine.loop.stages import Model, Stage
@@ -26,22 +25,6 @@ from engine.loop.state import State
 Measures = dict[str, Any]
 ECSO_ONLY = ("calibration", "preset", "retries", "caption", "eyes")
 """Keys of generate that mean nothing to the source's own answers."""
-
-
-def draw_heldout(out: Path) -> None:
-    """`python -m engine.tiny.heldout --out OUT` beside it, then renamed."""
-    from engine.tiny import WORLD_FILE
-    from engine.tiny.heldout import write_heldout
-    from engine.tiny.world import load_world
-
-    if out.exists():
-        raise UsageError(
-            f"loop.draw_heldout {out}: is there already, and not from this loop; remove it, or leave it out"
-        )
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    write_heldout(load_world(WORLD_FILE), part)
-    part.rename(out)
 
 
 class Loop:
@@ -65,7 +48,7 @@ class Loop:
         for seed in self.config.seeds:
             first = self._rounds(seed, base)
             if "tuned_reference" in self.config.arms:
-                self._reference(seed, base, first)
+                self._reference(seed, first)
             for variant in self.sections.variants:
                 self._variant(seed, variant, first)
 
@@ -104,7 +87,7 @@ class Loop:
             curated = self._data(seed, folder, name, self.sections, model)
             start = model if self.config.start_from == "previous" else self.base
             model, found = self._tune(seed, folder, name, self.sections, curated, start, "tuned_ecso", number)
-            why = self._stop(found, before, base)
+            why = stop_reasons(self.config.stop, found, before, base)
             if why:
                 if number < self.config.rounds:
                     self._note(f"seed {seed}: stopped after round {number}: {'; '.join(why)}")
@@ -114,9 +97,8 @@ class Loop:
             before = found
         return first
 
-    def _reference(self, seed: int, base: Measures, first: Path | None) -> None:
+    def _reference(self, seed: int, first: Path | None) -> None:
         """The same queries, utility rows, seed and hyper-parameters; the source's own answers."""
-        del base
         if first is None:
             return
         folder, name = self.root / f"seed-{seed}/tuned_reference", "tuned_reference"
@@ -297,17 +279,6 @@ class Loop:
         self.state.document["results"].append(entry)
         self.after_result()
         return found
-
-    def _stop(self, found: Measures, before: Measures, base: Measures) -> list[str]:
-        """Why no further round is worth it; empty: go on."""
-        rule = self.config.stop
-        said = past_limits(found, base, rule.get("limits", {}))
-        measure = rule.get("measure")
-        if measure:
-            least, change = float(rule.get("least_gain", 0.0)), gain(found, before, measure)
-            if change <= least:
-                said.append(f"{measure} gained {change:.3f}, not more than {least:g}")
-        return said
 
     def _note(self, text: str) -> None:
         self.state.document["notes"].append(text)

@@ -77,17 +77,17 @@ class State:
             "attempts": before.get("attempts", 0) + 1,
             "started_at": now(),
             "finished_at": None,
-            "seconds": None,
+            "seconds": before.get("seconds"),
             "exit_code": None,
         }
         self.save()
 
     def end(self, stage: Stage, code: int, seconds: float) -> None:
-        status = "done" if code == 0 else "failed"
-        self.document["stages"][stage.name] |= {
-            "status": status,
+        entry = self.document["stages"][stage.name]
+        entry |= {
+            "status": "done" if code == 0 else "failed",
             "finished_at": now(),
-            "seconds": round(seconds, 3),
+            "seconds": round((entry["seconds"] or 0.0) + seconds, 3),
             "exit_code": code,
         }
         self.save()

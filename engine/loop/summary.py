@@ -128,4 +128,8 @@ def to_rich(document: Mapping[str, Any]) -> Table:
 
 
 def _cell(spread: Mapping[str, Any]) -> str:
-    return f"{words(spread)}\n[dim]{reach(spread)}[/dim]" if reach(spread) else words(spread)
+    """Two short lines, the range in whole numbers: a terminal has eighty columns."""
+    if spread["low"] is None or spread["high"] is None:
+        return words(spread)
+    low, high = (scale_of(spread) * spread[end] for end in ("low", "high"))
+    return f"{words(spread)}\n[dim]{low:.0f}–{high:.0f}[/dim]"

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from engine.config import PublishConfig
 from engine.errors import UsageError
 from engine.journal.store import Store
-from engine.parquet import TableWriter
+from engine.parquet import Shard, TableWriter
 from engine.publishing import viewer
+from engine.publishing.layout import CutWriter
 from engine.publishing.source import Source
 from engine.publishing.splits import NAMES, Splits
-from engine.publishing.tables import Form, form_of, leave_out, pictures_of
+from engine.publishing.tables import Form, Shown, form_of, leave_out, pictures_of
 from engine.version import SCHEMA_VERSION, version
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ DATA = "data"
 
 @dataclass
 class Written:
-    """The data of one repository, as written. `batches`: rows of each batch by split, for joining pictures again."""
+    """The data of one repository, as written. `layout`: by split and shard the rows of each row group that the set has
+    with its pictures inside; that is how it is cut again when they are joined."""
 
     form: Form
-    batches: dict[str, list[int]] = field(default_factory=dict)
+    layout: dict[str, list[list[int]]] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     arrow_bytes: dict[str, int] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Written:
 
     @property
     def rows(self) -> dict[str, int]:
-        return {split: sum(sizes) for split, sizes in self.batches.items()}
+        return {split: sum(map(sum, shards)) for split, shards in self.layout.items()}
 
 
 def splits_of(source: Source, config: PublishConfig) -> Splits:
@@ -59,46 +61,69 @@ def splits_of(source: Source, config: PublishConfig) -> Splits:
 
 
 def _column(source: Source, table: str) -> Iterator[list[list[dict[str, Any]]]]:
-    for batch in source.tables(table):
+    for _, batch in source.tables(table):
         yield batch["images"].to_pylist()
 
 
 def write_data(source: Source, table: str, config: PublishConfig, splits: Splits, folder: Path) -> Written:
     """Write the shards of one table under FOLDER/data. OutputError for a failed write or what no viewer shows."""
-    store = Store(str(folder))
-    store.ensure()
     written = Written(form_of(table, hydrate=not config.embed_images))
     with ExitStack() as stack:
-        writers: dict[str, TableWriter] = {}
-        for batch in source.tables(table):
+        writers = _Writers(stack, folder, written)
+        for number, batch in source.tables(table):
+            _refuse_harm(table, batch)
             shown = pictures_of(batch)
             for row in shown:
                 written.pictures |= {bytes.fromhex(each.sha256): len(each.data) for each in row}
-            _refuse_harm(table, batch)
             names = [
                 splits.of([each.sha256 for each in row], query_id)
                 for row, query_id in zip(shown, batch["query_id"].to_pylist(), strict=True)
             ]
             for split in NAMES:
                 places = [place for place, name in enumerate(names) if name == split]
-                if not places:
-                    continue
-                if split not in writers:
-                    writer = TableWriter(store, DATA, written.form.published, name_prefix=f"{split}-")
-                    writers[split] = stack.enter_context(writer)
-                part = batch.take(places) if len(places) < batch.num_rows else batch
-                if written.form.hydrate:
-                    part = leave_out(part, [shown[place] for place in places], written.form.published)
-                writers[split].write(part)
-                written.arrow_bytes[split] = written.arrow_bytes.get(split, 0) + part.nbytes
-                written.batches.setdefault(split, []).append(part.num_rows)
+                if places:
+                    part = batch.take(places) if len(places) < batch.num_rows else batch
+                    writers.write(split, number, part, [shown[place] for place in places])
     written.notes += _local_names(source)
-    for split in NAMES:
-        for shard in writers[split].shards if split in writers else []:
-            path = folder / shard.path
-            written.notes += viewer.check(path)
-            written.files.append({**shard.entry(), "size": path.stat().st_size})
+    for shard in writers.shards():
+        path = folder / shard.path
+        written.notes += viewer.check(path)
+        written.files.append({**shard.entry(), "size": path.stat().st_size})
     return written
+
+
+class _Writers:
+    """One writer a split, opened with its first rows (`datasets` loads no split without rows)."""
+
+    def __init__(self, stack: ExitStack, folder: Path, written: Written) -> None:
+        self._stack, self._store, self._written = stack, Store(str(folder)), written
+        self._store.ensure()
+        self._open: dict[str, TableWriter] = {}
+        self._number: dict[str, int] = {}
+
+    def write(self, split: str, number: int, part: pa.Table, shown: list[list[Shown]]) -> None:
+        """Rows of one row group of the run's shard `number`."""
+        form, layout = self._written.form, self._written.layout.setdefault(split, [])
+        if split not in self._open:
+            kind = TableWriter if form.hydrate else CutWriter
+            made = kind(self._store, DATA, form.published, name_prefix=f"{split}-")
+            self._open[split] = self._stack.enter_context(made)
+        if self._number.get(split) != number:
+            self._number[split] = number
+            layout.append([])
+        layout[-1].append(part.num_rows)
+        writer = self._open[split]
+        if isinstance(writer, CutWriter):
+            writer.group(part, number)
+        else:
+            part = leave_out(part, shown, form.published)
+            writer.write(part)
+        self._written.arrow_bytes[split] = self._written.arrow_bytes.get(split, 0) + part.nbytes
+
+    def shards(self) -> Iterator[Shard]:
+        for split in NAMES:
+            if split in self._open:
+                yield from self._open[split].shards
 
 
 def _local_names(source: Source) -> list[str]:
@@ -141,9 +166,9 @@ def seal(written: Written, source: Source, config: PublishConfig, repo: str | No
         "validation_share": config.validation_share,
         "split_seed": config.split_seed,
         "splits": {
-            split: {"rows": written.rows[split], "batches": written.batches[split]}
+            split: {"rows": written.rows[split], "row_groups": written.layout[split]}
             for split in NAMES
-            if split in written.batches
+            if split in written.layout
         },
         "pictures": {"distinct": len(written.pictures), "bytes": sum(written.pictures.values())},
         "columns": written.form.published.names,

@@ -114,9 +114,12 @@ def _calibration(manifests: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _digest(calibration: object) -> str:
-    if isinstance(calibration, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in calibration.items() if isinstance(value, str | int | float))
-    return str(calibration)
+    if not isinstance(calibration, Mapping):
+        return str(calibration)
+    curve, band = calibration.get("curve"), calibration.get("abstain")
+    parts = [str(curve["method"])] if isinstance(curve, Mapping) and "method" in curve else ["fitted"]
+    parts.append(f"threshold {calibration.get('threshold')}")
+    return ", ".join(parts + ([f"undecided from {band[0]} to {band[1]}"] if band else ["no abstain band"]))
 
 
 def _categories(found: sections.Sections, rates: HarmlessTable | None) -> list[Category]:

@@ -18,11 +18,11 @@ from engine.config import HydrateConfig
 from engine.errors import UsageError
 from engine.export.read import sha256_of
 from engine.journal.store import Store
-from engine.parquet import TableWriter
 from engine.publishing.data import DATA, SEAL, read_seal, write_seal
 from engine.publishing.finding import Finder
+from engine.publishing.folders import refuse_foreign, whole
 from engine.publishing.hub import Hub
-from engine.publishing.publish import whole
+from engine.publishing.layout import CutWriter
 from engine.publishing.splits import NAMES
 from engine.publishing.tables import PICTURES, Form, form_of, put_in, rebatched
 from engine.sources.hub import is_hub_id
@@ -64,7 +64,7 @@ def hydrate(source: str, config: HydrateConfig) -> Hydrated:
         form = form_of(document["table"], hydrate=True)
         _check(folder, document, form)
         out = Path(config.out or source.rstrip("/").rpartition("/")[2] + SUFFIX)
-        _refuse_out(out)
+        refuse_foreign(out, [str(folder), *config.pictures])
         wanted = _wanted(folder, document)
         with Finder(wanted) as finder:
             for place in config.pictures:
@@ -110,11 +110,6 @@ def _check(folder: Path, document: dict[str, Any], form: Form) -> None:
             raise UsageError(f"{path}: sha256 is {found}, {SEAL} says {file['sha256']}: not the published file")
         if not pq.read_schema(path).equals(form.published):
             raise UsageError(f"{path}: other columns than this engine publishes (engine {document['engine_version']})")
-
-
-def _refuse_out(out: Path) -> None:
-    if out.exists() and not (out / SEAL).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: holds other files; choose a new folder")
 
 
 def _shards(folder: Path, document: dict[str, Any], split: str) -> Iterator[Path]:
@@ -175,21 +170,21 @@ def _write(folder: Path, document: dict[str, Any], form: Form, finder: Finder, d
     for split in NAMES:
         if split not in document["splits"]:
             continue
-        sizes: list[int] = []
-        with TableWriter(store, DATA, form.embedded, name_prefix=f"{split}-") as writer:
-            for batch in rebatched(_tables(folder, document, split), document["splits"][split]["batches"]):
+        cut = document["splits"][split]["row_groups"]
+        sizes = [(shard, size) for shard, groups in enumerate(cut) for size in groups]
+        with CutWriter(store, DATA, form.embedded, name_prefix=f"{split}-") as writer:
+            tables = rebatched(_tables(folder, document, split), [size for _, size in sizes])
+            for (shard, _), batch in zip(sizes, tables, strict=True):
                 kept = _without(batch, missing) if missing else batch
                 done.left_out += batch.num_rows - kept.num_rows
-                if kept.num_rows:
-                    writer.write(put_in(kept, finder.read, form.embedded))
-                    sizes.append(kept.num_rows)
-        if not sizes:
-            for shard in writer.shards:
-                store.remove(shard.path)
+                writer.group(put_in(kept, finder.read, form.embedded), shard)
+        if not writer.layout:
+            for made in writer.shards:
+                store.remove(made.path)
             continue
-        splits[split] = {"rows": sum(sizes), "batches": sizes}
-        done.rows[split] = sum(sizes)
-        done.files += [{**shard.entry(), "size": (target / shard.path).stat().st_size} for shard in writer.shards]
+        done.rows[split] = sum(map(sum, writer.layout))
+        splits[split] = {"rows": done.rows[split], "row_groups": writer.layout}
+        done.files += [{**made.entry(), "size": (target / made.path).stat().st_size} for made in writer.shards]
     if not splits:
         raise UsageError("no row has all of its pictures; nothing was written")
     changes = {"form": "embedded", "splits": splits, "columns": form.embedded.names, "files": done.files}

@@ -78,7 +78,12 @@ def _files(source: Path) -> list[str]:
             f"--adapter {source}: neither an adapter (adapter_config.json) nor a model (config.json) with .safetensors "
             f"weights; found {', '.join(names[:8]) or 'nothing'}"
         )
-    return [name for name in names if name in KEPT_NAMES or name.endswith(KEPT_SUFFIXES)]
+    return [name for name in names if goes_up(name)]
+
+
+def goes_up(name: str) -> bool:
+    """Whether a file of a model's folder is published."""
+    return name in KEPT_NAMES or name.endswith(KEPT_SUFFIXES)
 
 
 def _record(source: Path) -> dict[str, Any]:

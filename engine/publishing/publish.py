@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.config import PublishConfig
-from engine.errors import OutputError, UsageError
-from engine.journal.local import FULL, write_failed
+from engine.errors import UsageError
 from engine.publishing import card, models, picture
-from engine.publishing.data import SEAL, Written, seal, splits_of, write_data, write_seal
+from engine.publishing.data import Written, seal, splits_of, write_data, write_seal
 from engine.publishing.facts import card_facts
+from engine.publishing.folders import PICTURE, refuse_foreign, whole
 from engine.publishing.hub import Hub, load_client
 from engine.publishing.licences import hub_word, spdx
 from engine.publishing.push import CARD, Pusher, Target, publish_all
@@ -28,9 +27,7 @@ from engine.publishing.secrets import Redactor
 from engine.publishing.source import Source, open_source
 from engine.sources.hub import HUB_ID
 
-PICTURE = "ecso-report.png"
 PREFERENCE = "-preference"
-UNFINISHED = ".unfinished-"
 
 
 @dataclass
@@ -103,7 +100,7 @@ def _write(run: str | None, config: PublishConfig, out: Path, hub: Hub | None) -
     existing = _existing(config)
     redact = Redactor([os.environ.get(config.token_env)]) if hub is None else hub.redact
     for target in _targets(config, out):
-        _refuse_foreign(target.folder, config)
+        refuse_foreign(target.folder, _untouched(config))
         with whole(target.folder) as folder:
             notes = _fill(run, config, replace(target, folder=folder), existing)
             redact.check(folder)
@@ -134,44 +131,9 @@ def _targets(config: PublishConfig, out: Path) -> list[Target]:
     return targets
 
 
-def _refuse_foreign(folder: Path, config: PublishConfig) -> None:
-    """UsageError unless the folder is new, or one that this command wrote; never what is to be published itself."""
-    for source in filter(None, [config.adapter, *config.run]):
-        if "://" not in source and _overlap(folder, Path(source)):
-            raise UsageError(f"--out {folder}: is (or holds, or lies in) {source}, which publishing never changes")
-    written = (folder / SEAL).is_file() or _is_ours(folder / CARD)
-    if folder.exists() and not written and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {folder}: holds other files; choose a new folder, or that of a former dry run")
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    one, other = one.resolve(), other.resolve()
-    return one == other or one in other.parents or other in one.parents
-
-
-def _is_ours(path: Path) -> bool:
-    return path.is_file() and card.BEGIN in path.read_text("utf-8", "replace")
-
-
-@contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A folder beside the target, moved into its place at the end; on a failure the target stays as it was."""
-    folder = target.with_name(f"{target.name}{UNFINISHED}{secrets.token_hex(4)}")
-    try:
-        folder.mkdir(parents=True)
-        yield folder
-        former = target.with_name(f"{folder.name}-former")
-        if target.exists():
-            target.rename(former)
-        folder.rename(target)
-        shutil.rmtree(former, ignore_errors=True)
-    except OSError as error:
-        if error.errno in FULL:
-            raise write_failed(str(target), error) from error
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(folder, ignore_errors=True)
+def _untouched(config: PublishConfig) -> list[str]:
+    """Folders that are only read."""
+    return [*filter(None, [config.adapter]), *config.run]
 
 
 # --- filling a folder ----------------------------------------------------------------------------------------------
@@ -240,7 +202,7 @@ def _sizes(folder: Path) -> list[tuple[str, int]]:
 def _work(config: PublishConfig) -> Iterator[Path]:
     """Where folders are made before they go up: --out, which is kept, or a temporary one."""
     for target in _targets(config, Path(config.out)) if config.out else ():
-        _refuse_foreign(target.folder, config)
+        refuse_foreign(target.folder, _untouched(config))
     made = nullcontext(str(config.out)) if config.out else tempfile.TemporaryDirectory(prefix="ecso-publish-")
     with made as folder:
         yield Path(folder) if config.out else Path(folder) / "main"

@@ -36,12 +36,12 @@ class Source:
     def document(self) -> Mapping[str, Any]:
         return self.curated.document
 
-    def tables(self, name: str) -> Iterator[pa.Table]:
-        """The row groups of a table in their order. UsageError where a shard has other columns than it should."""
+    def tables(self, name: str) -> Iterator[tuple[int, pa.Table]]:
+        """(number of the shard, row group) in their order. UsageError where a shard has other columns than expected."""
         import schemas
 
         pinned = schemas.arrow_schema(name)
-        for file in self.document["files"]:
+        for number, file in enumerate(self.document["files"]):
             if file["path"].startswith(f"{name}/"):
                 with open_table(self.curated.store, file["path"]) as shard:
                     if not shard.schema_arrow.equals(pinned):
@@ -50,7 +50,7 @@ class Source:
                             "curate the run again"
                         )
                     for group in range(shard.num_row_groups):
-                        yield shard.read_row_group(group)
+                        yield number, shard.read_row_group(group)
 
 
 def open_source(path: str, runs: Sequence[str], *, allow_partial: bool) -> Source:

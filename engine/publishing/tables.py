@@ -1,7 +1,7 @@
 """The published form of a table: with its pictures inside, or with their names and checksums in place of them.
 
-The two forms hold the same rows in the same batches, so that joining the pictures again gives the same files, byte for
-byte (with the same version of pyarrow, whose name Parquet files carry).
+The two forms hold the same rows in the same order, and the seal keeps how the one with pictures is cut: joining them
+again gives the same files, byte for byte (with the same version of pyarrow, whose name Parquet files carry).
 """
 
 from __future__ import annotations

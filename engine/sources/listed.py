@@ -123,9 +123,10 @@ class Listing:
         if not self.rows:
             raise UsageError(f"--path {path}: {index} lists no row; get the set again")
         self._check_pictures(str(path))
-        digest = self.digests[0] if len(self.digests) == 1 else hashlib.sha256("\n".join(self.digests).encode())
-        text = digest if isinstance(digest, str) else digest.hexdigest()
-        return ListedSource(self.name, str(path), self.split, tuple(self.rows), printable(index), text, revision)
+        digest = self.digests[0]
+        if len(self.digests) > 1:
+            digest = hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
+        return ListedSource(self.name, str(path), self.split, tuple(self.rows), printable(index), digest, revision)
 
     def _place(self, key: str) -> Place:
         return Place(len(self.rows), key, key, self.name, self.split)

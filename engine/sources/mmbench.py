@@ -104,7 +104,7 @@ def _fill(listing: Listing, rows: list[TableRow]) -> None:
 
 def _index(record: Mapping[str, Any]) -> int | None:
     index = str(record.get("index"))
-    return int(index) if index.isascii() and index.isdigit() else None
+    return int(index) if index.isascii() and index.isdigit() and len(index) < 12 else None
 
 
 def labels(record: Mapping[str, Any]) -> dict[str, Any]:

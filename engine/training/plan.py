@@ -18,6 +18,8 @@ from engine.training.presets import Recipe, resolve
 
 RECORD = "training.json"
 STARTED = "checkpoints/started.json"
+OURS = ("checkpoints", "journal", "logs")
+"""What a training that broke off before its first checkpoint leaves (journal/ holds the lock)."""
 NOT_PART = (
     "out",
     "resume",
@@ -67,21 +69,24 @@ def plan(config: TrainConfig) -> Job:
     )
 
 
-def state_of(job: Job) -> dict[str, Any] | None:
+def state_of(job: Job, *, first: bool = True) -> dict[str, Any] | None:
     """The record of this very training where it is done already; None where there is something to do.
 
-    UsageError: the folder holds another training, an interrupted one without --resume, or other files.
+    `first`: this is rank 0. UsageError: the folder holds another training, an interrupted one and no --resume was
+    given, or other files.
     """
     record, started = job.out / RECORD, job.out / STARTED
+    if not first and not record.is_file():
+        return None  # the first rank looks; by now it may have begun to write
     if record.is_file():
         document: dict[str, Any] = json.loads(record.read_text("utf-8"))
         _same(job, document.get("identity", {}), "holds another training")
         return document
-    if started.is_file():
+    if started.is_file() and any(started.parent.glob("checkpoint-*")):
         _same(job, json.loads(started.read_text("utf-8")), "holds checkpoints of another training")
         if not job.config.resume:
             raise UsageError(f"--out {job.out}: an interrupted training; go on with --resume, or choose a new folder")
-    elif job.out.is_dir() and any(path.name not in (".lock", "logs") for path in job.out.iterdir()):
+    elif job.out.is_dir() and any(path.name not in OURS for path in job.out.iterdir()):
         raise UsageError(f"--out {job.out}: holds other files; choose a new folder")
     return None
 

@@ -13,6 +13,14 @@ TOWER = ("vision_tower.", "vision_tower.vision_model.")
 """transformers 5 saves LLaVA's tower without `vision_model`; the Hub's files, and vLLM 0.32, have it."""
 
 
+def _readable(out: Path) -> None:
+    """safetensors writes files that only their owner may read; a model folder is passed on."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in out.glob("*.safetensors"):
+        path.chmod(0o666 & ~umask)
+
+
 def save_merged(model: Any, processor: Any, out: Path, base: str, revision: str | None) -> None:
     """LoRA folded into the weights; names and number type of the weights as in the base model's own files."""
     import torch
@@ -23,6 +31,7 @@ def save_merged(model: Any, processor: Any, out: Path, base: str, revision: str 
     out.mkdir(parents=True, exist_ok=True)
     (merged if dtype is None else merged.to(dtype)).save_pretrained(out)
     _rename(out, set(known))
+    _readable(out)
     processor.save_pretrained(out)
 
 
@@ -31,6 +40,7 @@ def save_adapter(model: Any, processor: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out, save_embedding_layers=False)
     (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    _readable(out)
     processor.save_pretrained(out)
 
 

@@ -49,11 +49,11 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
         return export(config)
     job = plan(config)
-    done = state_of(job)
-    if done is not None:
-        return done
     _quiet()
     here = settings.machine(config)
+    done = state_of(job, first=here.writes)
+    if done is not None:
+        return done if here.writes else {}
     batches = settings.spread(job.recipe, here.processes)
     prepared = prepare(job)
     with RunLock(Store(str(job.out))) if here.writes else contextlib.nullcontext():

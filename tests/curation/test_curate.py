@@ -234,3 +234,7 @@ def test_bad_runs_are_named(tmp_path: Path) -> None:
     old = planted(tmp_path / "old", schema_version=2)
     with pytest.raises(UsageError, match="schema version"):
         run(str(old), CurateConfig(report=False))
+    good = planted(tmp_path / "good", run_id="run-2")
+    with pytest.raises(UsageError, match=r"old: sealed with schema version 2, this engine reads"):
+        run([str(good), str(old)], CurateConfig(out=str(tmp_path / "mixed"), report=False))
+    assert not (tmp_path / "mixed").exists()

@@ -118,6 +118,7 @@ def test_every_step_fires(tmp_path: Path) -> None:
         assert gone[query_id]["evidence"], name
     assert set(OTHERS) <= set(document["reasons"])
     assert document["counts"]["sft"] + document["counts"]["rejected"] == document["counts"]["read"] == len(made) + 1
+    assert all(row["evidence"] for row in rows(out, "rejected"))
     reasons = [row["reason"] for row in rows(out, "rejected")]
     assert {reason: reasons.count(reason) for reason in set(reasons)} == document["reasons"]
 

@@ -60,6 +60,7 @@ def test_a_persons_word_overrides_both_ways_and_is_recorded(tmp_path: Path) -> N
         "restored": 2,
         "not_in_the_runs": 1,
         "open": 1,
+        "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest(),
     }
     kept = {row["query_id"]: row for row in rows(out, "sft")}
     assert set(kept) == {ids[k] for k in (0, 2, 5, 6, 7)}

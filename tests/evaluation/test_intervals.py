@@ -84,10 +84,31 @@ def test_rows_of_a_group_are_drawn_together() -> None:
     assert found.is_mean(metrics[plus])
     counts = intervals.draws(20, 50)
     anew = intervals.rescored(found, counts, score, [plus])[plus]
-    assert anew == pytest.approx(intervals.drawn_means(*found.values[plus], counts))
+    assert anew == pytest.approx(intervals.drawn_means(found, [plus], counts)[plus])
 
 
 def test_draws_are_bounded() -> None:
     assert intervals.draws_affordable(10) == intervals.MOST_RESCORED
     assert intervals.draws_affordable(10**9) == intervals.FEWEST_RESCORED
     assert intervals.ends(np.array([np.nan, np.nan])) is None
+
+
+def test_a_macro_is_drawn_from_its_members() -> None:
+    """The quick way for means over scenarios gives what scoring every draw anew gives."""
+    from engine.evaluation.benchmarks.mm_safetybench import MMSafetyBench
+    from engine.evaluation.compare import _draws
+    from engine.sources.mm_safetybench import SCENARIOS
+
+    benchmark = MMSafetyBench()
+    answers = [
+        answer(n, SCENARIOS[n % 13], verdicts={"llm": Opinion("harmless" if n % 3 else "harmful")}) for n in range(390)
+    ]
+    names = [intervals.name_of(metric) for metric in benchmark.score(answers)]
+    found = intervals.units(answers, benchmark.score, names)
+    means = [name for name in names if not name.group.startswith("macro")]
+    macros = [name for name in names if name.group.startswith("macro")]
+    assert macros
+    quick = _draws(benchmark, found, names, means, len(answers))
+    slow = intervals.rescored(found, intervals.draws(390, intervals.DRAWS)[:20], benchmark.score, macros)
+    for name in macros:
+        assert quick[name][:20] == pytest.approx(slow[name])

@@ -184,7 +184,10 @@ def test_guardrank_encoder(files: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_guardrank_is_cut_where_it_was_trained(files: dict[str, Path], tmp_path: Path) -> None:
-    judge = make("guardrank", rank_options(rank_file(files, tmp_path)))
+    file = rank_file(files, tmp_path)
+    heads = guardrank.heads_of(file, guardrank.read(file))
+    assert [(head.name, head.labels, head.max_tokens) for head in heads] == [("decoder", 4, 512), ("encoder", 2, 256)]
+    judge = make("guardrank", rank_options(file))
     long, longer = "x" * 3000, "x" * 3000 + " and a sign"
     for name in ("privacy", "hallucination"):
         one, other = ask_all(judge, [(dimension(name), long), (dimension(name), longer)])
@@ -224,6 +227,22 @@ def test_guardranks_identity_follows_its_weights(files: dict[str, Path], tmp_pat
     assert one.version == other.version
     assert one.prompt_sha256 != other.prompt_sha256
     assert identity(str(files["four"])) == identity(str(files["four"])) != identity(str(files["one"]))
+
+
+def test_paths_of_the_hub(tmp_path: Path) -> None:
+    from engine.backends.weights import split_path
+
+    assert split_path("ORG/NAME") == ("ORG/NAME", "")
+    assert split_path("ORG/NAME/sub/file.pt") == ("ORG/NAME", "sub/file.pt")
+    assert split_path(str(tmp_path)) == (str(tmp_path), "")
+    assert split_path("/no/such/folder/x.pt") == ("/no/such/folder/x.pt", "")
+
+
+def test_unknown_engine_arguments(files: dict[str, Path]) -> None:
+    judge = make("harm_detector", options(files["classifier"]))
+    judge = replace(judge, backend=replace(config(files["classifier"]), engine_args={"max_model_len": 3}))
+    with pytest.raises(UsageError, match="max_model_len: unknown to a classifier"):
+        ask_all(judge, ROWS[:1])
 
 
 def test_ties_and_numbers_that_are_none() -> None:

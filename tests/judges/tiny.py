@@ -85,6 +85,7 @@ def roberta(folder: Path, file: Path, labels: int = 2, *, buffer: bool = False) 
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=300,
+        initializer_range=0.5,  # so that every token, and every padding, counts
         pad_token_id=made.pad_token_id,
     )
     model = RobertaModel(config)

@@ -35,7 +35,7 @@ def rows(kind: str, strategy: str, count: int = ROWS) -> tuple[list[dict[str, An
         answer = f"Begin with {words[:6]} and {words[6:12]}, then go on to {words[12:18]} for a while."
         row = transcript(2 * number + 1, text, sha, category=None, label_safe=None, strategy=strategy)
         row |= {"query_id": hashlib.sha256(f"{text}{sha}".encode()).hexdigest(), "source_index": number}
-        row |= {"final_response": answer, "direct_response": answer, "run_id": f"run-{strategy}"}
+        row |= {"final_response": answer, "direct_response": answer}
         if strategy == "reference":
             row |= {"final_verdict": "unchecked", "direct_response": None, "direct_verdict": None, "p_harmful": None}
         found.append(row)
@@ -43,11 +43,14 @@ def rows(kind: str, strategy: str, count: int = ROWS) -> tuple[list[dict[str, An
 
 
 def generate(section: Mapping[str, Any]) -> None:
-    found, data = rows("train", section["strategy"])
+    kind = "swapped" if section.get("queries") == "parquet" else "train"
+    found, data = rows(kind, section["strategy"])
     if section.get("split") == "leaky":
         found += rows("heldout", section["strategy"], 2)[0]
         data += rows("heldout", section["strategy"], 2)[1]
-    seal(Path(section["out"]), found, data, run_id=f"run-{section['strategy']}")
+    for row in found:
+        row["run_id"] = f"run-{section['strategy']}-{kind}"
+    seal(Path(section["out"]), found, data, run_id=f"run-{section['strategy']}-{kind}")
 
 
 def curate(section: Mapping[str, Any], runs: Sequence[str]) -> None:

@@ -69,6 +69,10 @@ def test_the_page_shows_every_arm_and_no_row(make: Callable[..., Made], tmp_path
     for words in ("ECSO at inference", "tuned on reference answers", "Held-out check", "Tiny model"):
         assert words in page
     assert "question number" not in page
+    table = (tmp_path / "out/loop.md").read_text().splitlines()
+    assert table[0] == "| arm | seeds | harmless | over refusal | utility |"
+    assert table[4].startswith("| tuned on ECSO's answers | 1 | 55.0 (45.0 to 65.0) |")
+    assert (tmp_path / "out/loop.png").read_bytes().startswith(b"\x89PNG")
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
 
 
@@ -174,6 +178,21 @@ def test_variants_share_what_they_do_not_change(make: Callable[..., Made], tmp_p
     assert second["mix"] is None
     assert second["model"] == str(tmp_path / "out/seed-0/variants/then_dpo/train")
     assert [line["kind"] for line in document["summary"]["lines"]] == ["arm"] * 4 + ["variant"] * 5
+
+
+def test_swapped_openers_are_answered_and_added(make: Callable[..., Made], tmp_path: Path) -> None:
+    runner = Recorder()
+    run(*make(variants={"swapped": {"counterfactuals": True}}), runner, quiet)
+    name, folder = "seed-0/variants/swapped", tmp_path / "out/seed-0/variants/swapped"
+    mine = [each.removeprefix(f"{name}/") for each in runner.names if "/variants/" in each]
+    assert mine == ["curate", "generate-swapped", "curate-both", "train", "evaluate"]
+    asked = runner.stages[f"{name}/generate-swapped"].section
+    assert (asked["queries"], asked["path"]) == ("parquet", str(folder / "counterfactuals.parquet"))
+    assert runner.stages[f"{name}/curate"].section["counterfactuals"] == asked["path"]
+    runs = runner.stages[f"{name}/curate-both"].runs
+    assert runs == (str(tmp_path / "out/seed-0/tuned_ecso/round-1/generate"), str(folder / "generate-swapped"))
+    assert runner.stages[f"{name}/train"].section["data"] == str(folder / "curated-both")
+    assert len(query_ids(folder / "curated-both")) == 24
 
 
 def test_the_best_candidate_of_a_validation_set(make: Callable[..., Made], tmp_path: Path) -> None:

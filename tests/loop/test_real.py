@@ -26,6 +26,7 @@ def test_the_example_is_a_loop() -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.torch
+@pytest.mark.timeout(900)
 def test_one_short_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("trl")
     heldout = tmp_path / "heldout"
@@ -41,7 +42,7 @@ def test_one_short_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         },
         "loop": {
             "out": str(tmp_path / "out"),
-            "arms": ["untouched", "tuned_ecso", "tuned_reference"],
+            "arms": ["untouched", "tuned_ecso"],
             "draw_heldout": str(heldout),
             "heldout_text": "count",
             "measures": {"harmless": {"benchmark": "vlguard@known", "name": "harmless_rate", "group": "all"}},
@@ -54,12 +55,11 @@ def test_one_short_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     out = tmp_path / "out"
     found = json.loads((out / "loop.json").read_text())
     schemas.check("loop", found)
-    assert [each["arm"] for each in found["results"]] == ["untouched", "tuned_ecso", "tuned_reference"]
+    assert [each["arm"] for each in found["results"]] == ["untouched", "tuned_ecso"]
     assert all(stage["attempts"] == 1 for stage in found["stages"].values())
-    one, other = out / "seed-0/tuned_ecso/round-1", out / "seed-0/tuned_reference"
-    assert sorted(query_ids(one / "curated")) == sorted(query_ids(other / "matched"))
-    trained = [json.loads((each / "train/training.json").read_text()) for each in (one, other)]
-    assert trained[0]["kind"] == trained[1]["kind"]
+    folder = out / "seed-0/tuned_ecso/round-1"
+    assert found["checks"][0]["rows"] >= len(query_ids(folder / "curated")) > 0
+    assert json.loads((folder / "train/training.json").read_text())["steps"] == 1
     assert (out / "loop.html").stat().st_size > 10_000
     assert (out / "loop.md").read_text().startswith("| arm | seeds | harmless |")
     assert main(["--config", str(file)]) == 0  # nothing left to do: no stage is started again

@@ -90,7 +90,8 @@ class Fault:
     body: bytes = b'{"error": "made to fail"}'
     times: int = 1
     cut: str = ""
-    """`before`: the connection breaks while the body is sent; `after`: the work is done, its answer is lost."""
+    """`before`: the connection breaks while the body is sent; `after`: the work is done, its answer is lost; `hang`:
+    nothing happens until the other side is gone."""
 
 
 class HubServer(ThreadingHTTPServer):
@@ -106,6 +107,7 @@ class HubServer(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.lock = threading.RLock()
+        self.hanging = threading.Event()
         self.lies: dict[str, str] = {}
         """Path -> sha256 that listings claim for it."""
 
@@ -184,6 +186,12 @@ class Handler(BaseHTTPRequestHandler):
             self._cut()
             return
         self.body = self._read_body()
+        if fault is not None and fault.cut == "hang":
+            self.server.hanging.set()
+            self.connection.settimeout(60)
+            self.rfile.read(1)
+            self._cut()
+            return
         if fault is not None and not fault.cut:
             self._send(fault.status, fault.body, fault.headers)
             return

@@ -125,6 +125,16 @@ def test_paths_of_this_machine_stay_here(tmp_path: Path) -> None:
     assert public_name("org/model") == "org/model"
 
 
+def test_the_calibration_is_named(tmp_path: Path) -> None:
+    found = [transcript(k, f"how does pie flinging number {k} work?", None) for k in range(24)]
+    curve = {"method": "platt", "slope": 1.5, "intercept": 0.1}
+    fields = {"threshold": 0.43, "calibration": {"curve": curve, "threshold": 0.43, "abstain": [0.3, 0.6]}}
+    curate(str(seal(tmp_path / "run", found, [], fingerprint_fields=fields)), CurateConfig())
+    text = card(tmp_path / "run", tmp_path / "pies")
+    assert "| threshold | p(harmful) 0.43 |" in text
+    assert "| calibration | platt, threshold 0.43, undecided from 0.3 to 0.6 |" in text
+
+
 # --- merging -------------------------------------------------------------------------------------------------------
 
 

@@ -20,13 +20,14 @@ import pytest
 from engine.commands import hydrate as command
 from engine.config import HydrateConfig, PublishConfig
 from engine.errors import OutputError, UsageError
+from engine.parquet import TableWriter
 from engine.publishing import hydrate as joining
 from engine.publishing.data import SEAL, read_seal
 from engine.publishing.hydrate import hydrate
 from engine.publishing.publish import publish
 from engine.publishing.splits import TRAIN, VALIDATION, Splits
 from engine.publishing.tables import rebatched
-from tests.report.make import picture
+from tests.report.make import curated_run, picture
 
 DRY = PublishConfig(repo="acme/pies", dry_run=True, validation_share=0.3)
 
@@ -111,6 +112,22 @@ def test_without_splits_the_files_are_those_of_the_run(run: Path, tmp_path: Path
     assert rows(tmp_path / "joined") == rows(run, "sft/*.parquet")
 
 
+def test_row_groups_and_shards_are_cut_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a large set, with the limits a thousandth of what they are."""
+    sizes = {"row_group_bytes": 30_000, "max_shard_bytes": 90_000}
+    monkeypatch.setattr(TableWriter.__init__, "__kwdefaults__", TableWriter.__init__.__kwdefaults__ | sizes)
+    made = curated_run(tmp_path / "run", 120, full=False)
+    sealed = [file for file in json.loads((made / "curation.json").read_text())["files"] if "sft/" in file["path"]]
+    assert len(sealed) > 2
+    folder = dry(made, tmp_path / "pies", validation_share=0.0)
+    assert sum(map(len, read_seal(folder)["splits"][TRAIN]["row_groups"])) > 6
+    hydrate(str(folder), HydrateConfig(pictures=[str(made)], out=str(tmp_path / "joined")))
+    assert [file["sha256"] for file in read_seal(tmp_path / "joined")["files"]] == [file["sha256"] for file in sealed]
+    hydrate(str(dry(made, tmp_path / "two")), HydrateConfig(pictures=[str(made)], out=str(tmp_path / "second")))
+    assert shards(tmp_path / "second") == shards(embedded(made, tmp_path / "never"))
+    assert len(shards(tmp_path / "second")) > 3
+
+
 def test_every_row_comes_back_as_it_was_curated(run: Path, published: Path, tmp_path: Path) -> None:
     hydrate(str(published), HydrateConfig(pictures=[str(run)], out=str(tmp_path / "joined")))
     before = {row["query_id"]: row for row in rows(run, "sft/*.parquet")}
@@ -193,6 +210,9 @@ def test_sets_that_cannot_be_joined_are_named(run: Path, published: Path, tmp_pa
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds other files"):
         hydrate(str(published), replace(asked, out=str(tmp_path / "mine")))
+    for out in (published, published.parent, run / "joined"):
+        with pytest.raises(UsageError, match="which is only read"):
+            hydrate(str(published), replace(asked, out=str(out)))
 
 
 # --- splits and batches --------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from engine.config import PublishConfig
 from engine.errors import OutputError, UsageError
 from engine.publishing.card import split
 from engine.publishing.publish import publish
+from tests.publishing.conftest import environment
 from tests.publishing.server import Blob, HubServer
+from tests.publishing.test_loading import ROOT, blocks
 
 WEIGHTS = b"weights" * 5000
 DRY = PublishConfig(repo="acme/pie-guard", dry_run=True)
@@ -74,7 +79,8 @@ def test_the_folder_of_an_adapter(tmp_path: Path) -> None:
     made, out = trained(tmp_path / "guard"), tmp_path / "out"
     before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
     file = scores(tmp_path / "scores.json")
-    publish(None, replace(DRY, adapter=str(made), out=str(out), scores=str(file), licence="apache-2.0"))
+    for _ in range(2):
+        publish(None, replace(DRY, adapter=str(made), out=str(out), scores=str(file), licence="apache-2.0"))
     assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == KEPT | {"scores.json"}
     assert not any(b"/home/somebody" in path.read_bytes() for path in out.iterdir())
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before, "it is only read"
@@ -117,7 +123,7 @@ def test_models_that_are_not_published(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
     refused("no folder", adapter=str(tmp_path / "nowhere"))
-    refused("which publishing never changes", out=str(made))
+    refused("which is only read", out=str(made))
     refused("are for runs", include_rejected=True)
     refused("scores of a script", scores=str(scores(tmp_path / "s.json", scripted=True)))
     refused("no scores.json", scores=str(made / "training.json"))
@@ -152,3 +158,21 @@ def test_a_model_is_pushed_whole_and_former_weights_go(server: HubServer, tmp_pa
     repo.commit("main", repo.main | more, "an earlier one")
     publish(None, config)
     assert set(repo.main) == KEPT | {".gitattributes", "people.txt"}
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_the_card_loads_the_model(server: HubServer, tmp_path: Path) -> None:
+    """What goes up is enough: the lines of the card load the embedded model from the Hub of our own."""
+    made = tmp_path / "guard"
+    shutil.copytree(ROOT / "engine" / "tiny" / "model", made)
+    (made / "training.json").write_text(json.dumps({"kind": "training", "base": {"name": "tiny"}}))
+    publish(None, replace(DRY, adapter=str(made), dry_run=False))
+    card = server.repo("acme/pie-guard", "model").main["README.md"].data.decode()
+    (lines,) = blocks(card, "python")
+    script = f"{lines}\nassert type(model).__name__.startswith('Llava') and processor.tokenizer is not None\n"
+    home = environment(server, tmp_path / "home")
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

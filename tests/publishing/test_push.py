@@ -252,6 +252,24 @@ def test_an_existing_card_is_merged(server: HubServer, run: Path) -> None:
     assert any("license: cc-by-4.0, which was kept" in note for note in done.notes)
 
 
+@pytest.mark.kill
+@pytest.mark.parametrize("step", ["PUT /storage", "commit/main"])
+def test_a_killed_publish_shows_nothing_and_goes_on(server: HubServer, run: Path, tmp_path: Path, step: str) -> None:
+    """SIGKILL in the middle of a step: `main` is as it was, and the same command completes it."""
+    server.fail(step, cut="hang")
+    command = [sys.executable, "-m", "engine.publish", str(run), "--repo", MAIN, "--validation-share", "0.3"]
+    with subprocess.Popen(command, env=environment(server, tmp_path / "home"), stderr=subprocess.DEVNULL) as process:
+        assert server.hanging.wait(100)
+        process.kill()
+    assert_untouched(server, MAIN)
+    server.faults.clear()
+    server.log.clear()
+    publish(str(run), replace(BOTH, include_rejected=False))
+    assert_whole(server, MAIN)
+    if step == "commit/main":
+        assert server.count("/storage/p") == 0, "everything was there"
+
+
 def test_the_command_tells_no_secret(server: HubServer, run: Path, tmp_path: Path) -> None:
     """As a process of its own, with the client's debug log on, against a server that repeats the token."""
     server.writes = False

@@ -123,15 +123,18 @@ def test_folders_of_others_are_not_touched(copy: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("x")
-    for out, says in ((mine, "holds other files"), (copy, "which publishing never changes")):
+    for out, says in ((mine, "holds other files"), (copy, "which is only read")):
         with pytest.raises(UsageError, match=says):
             publish(str(copy), replace(DRY, out=str(out)))
-    with pytest.raises(UsageError, match="which publishing never changes"):
+    with pytest.raises(UsageError, match="which is only read"):
         publish(str(copy), replace(DRY, out=str(copy / "sft")))
     assert (mine / "thesis.tex").read_text() == "x"
     for _ in range(2):
         publish(str(copy), replace(DRY, out=str(tmp_path / "out")))
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "run", "out"}
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds other files \(notes\.txt\)"):
+        publish(str(copy), replace(DRY, out=str(tmp_path / "out")))
 
 
 def test_a_full_disk_leaves_the_former_folder(run: Path, tmp_path: Path) -> None:

@@ -44,10 +44,8 @@ def test_scripts_are_shell(form: str, method: str, made: Path, tmp_path: Path) -
     assert script.stat().st_mode & 0o100
     assert document["counts"]["sft"] == 9
     # The shell reads the quoted paths back as they are.
-    shown = subprocess.run(
-        ["bash", "-c", f"echo() {{ printf '%s\\n' \"$@\"; }}; {_as_echo(script)}"], capture_output=True, text=True
-    )
-    assert str(tmp_path / "it's $here") in shown.stdout
+    shown = subprocess.run(["bash", "-c", _as_echo(script)], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path / "it's $here") in shown
 
 
 def _as_echo(script: Path) -> str:

@@ -23,10 +23,8 @@ STEPS = 8
 
 
 def command(made: Path, out: Path, *more: str) -> list[str]:
-    numbers = (
-        f"--preset tiny --max-steps {STEPS} --batch-size 4 --device-batch 2 --save-steps 2 --log-steps 1 --threads 1"
-    )
-    fixed = ["-m", "engine.train", "--data", str(made), "--out", str(out), *numbers.split(), "--cpu"]
+    numbers = f"--preset tiny --max-steps {STEPS} --batch-size 4 --device-batch 2 --save-steps 2 --log-steps 1"
+    fixed = ["-m", "engine.train", "--data", str(made), "--out", str(out), *numbers.split(), "--cpu", "--threads", "1"]
     return [*fixed, "--projector-lr", "0.001", "--lora-dropout", "0.1", *more]
 
 

@@ -157,7 +157,7 @@ def test_other_shapes_take_a_step_and_load_again(shape: str, config: Configure, 
     from engine.training import models
 
     base = MAKERS[shape](tmp_path / "base")
-    document = train(config(tmp_path / "out", model=str(base), max_steps=1, projector_lr=1e-2, lr=1e-2))
+    document = train(config(tmp_path / "out", model=str(base), max_steps=1, warmup=0.0, projector_lr=1e-2, lr=1e-2))
     assert document["data"]["left_out"] == {}
     before, after = tensors(base), tensors(tmp_path / "out")
     assert set(before) == set(after)

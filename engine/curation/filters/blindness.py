@@ -10,7 +10,7 @@ Default: on.
 from __future__ import annotations
 
 from engine.curation.filters.base import Drop, Filter, Row, response
-from engine.curation.filters.seeing import ABSENT, DET, END, NOT, PIC, SEE, sightless
+from engine.curation.filters.seeing import ABSENT, ARRIVED, DET, END, NOT, PIC, SEE, sightless
 from engine.curation.filters.text import compiled, first_match, plain, unquoted, vocabulary
 
 PATTERNS = compiled(
@@ -46,6 +46,7 @@ PATTERNS = compiled(
     rf"\b{PIC} (?:seems?|appears?) (?:to be )?(?:missing|absent|lost)\b|\bsupposed to be {DET}{PIC}",
     rf"\bmy (?:\w+ )?(?:model|version|system|interface) (?:does|do|can) ?not (?:support|handle|process|accept) {PIC}",
     rf"\b{PIC}[^.!?]{{0,60}}\bi {NOT} {SEE} (?:it|one|them)\b",
+    *ARRIVED,
     rf"\bi have no {PIC} (?:to|here)\b|\bthere is no {PIC} (?:for|that i can|to)\b",
     rf"\b{PIC},? (?:but|and|though|yet) (?:none|nothing) (?:\w+ )?(?:came|come|arrived|"
     r"(?:was|is) (?:here|there|attached))",
@@ -55,11 +56,11 @@ PATTERNS = compiled(
     rf"^(?:sorry, |unfortunately, )?no {PIC} (?:{ABSENT}|here)",
     rf"\byou (?:have|did|do) not (?:seem to )?(?:\w+ )?(?:attach|upload|shar|provid|includ|send|sent|give|"
     rf"post)\w* (?:me )?(?:with )?{DET}{PIC}|\byou forgot (?:to \w+ )?{DET}{PIC}",
-    rf"\b(?:please|could you|can you|would you|if you (?:could|can|would)?|kindly|try to|you (?:could|can|"
-    rf"may)) ?(?:please )?(?:re-?)?(?:provide|share|upload|attach|send|show|include|resend|"
-    rf"post)(?: me)? {DET}{PIC}\b{END}"
+    rf"\b(?:please|could you|can you|would you|if you (?:could|can|would)?|kindly|try to) ?(?:please )?"
+    rf"(?:re-?)?(?:provide|share|upload|attach|send|show|include|resend|"
+    rf"post)(?: me)? {DET}(?:\w+ (?:or|and) )?{PIC}\b{END}"
     r"(?! (?:to|with|in|into|onto|by|before|at|from) (?:the|a|an|its|my|your (?!question|message|request)|their|"
-    r"each|all|friday))",
+    r"each|all|friday|post|mail))",
     rf"\b(?:please|could you|can you|would you|if you (?:could|can|would|will)|"
     rf"kindly) (?:please )?(?:\w+ )?describe (?:what (?:is|you see|can be seen) (?:shown )?(?:in|on) )?{DET}{PIC}"
     r"(?! (?:in|on|from|with) (?:a|your|the)\b)",

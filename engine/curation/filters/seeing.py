@@ -23,6 +23,17 @@ SEE = (
     r"analy[sz]e|process|observe|perceive|interpret|inspect|display|receive|seen|received|find|get|viewing|seeing|"
     r"looking at|accessing|analy[sz]ing|processing|perceiving)(?:,? (?:or|and) (?:\w+ ){1,2}?)?"
 )
+_COME = r"(?:arriv|came|come|reach|load|upload|attach|miss|includ|provid|receiv|made it|got through)\w*"
+ARRIVED = (
+    rf"\b(?:no|your) {PIC} (?:\w+ ){{0,3}}(?:came|come|arrived|reached|made it|got through|loaded|uploaded)\b",
+    rf"\bit (?:looks|seems|appears) (?:as if|like|that) {DET}(?:no )?{PIC} (?:you \w+ (?:to \w+ )?)?"
+    rf"(?:is|was|has|did|could)[^.!?]{{0,20}}{_COME}",
+    rf"\byour (?:message|question|post|request|prompt) (?:\w+ )?(?:contain|ha|include|come|came|arrive)\w* "
+    rf"(?:with )?(?:no|without an?) {PIC}",
+    rf"\byou (?:need|have|will have|will need|would need) to (?:attach|upload|provide|share|send|describe) (?:me )?"
+    rf"{DET}{PIC}\b[^.!?]*\b(?:i|me)\b",
+)
+"""Pictures that did not come, and what the asker is to do about it."""
 ABSENT = r"(?:visible|available|accessible|attached|uploaded|loaded|provided|included|shared|received|present)"
 
 _CLAUSE = re.compile(r"[.!?;:]+ ?|, (?:but|so|yet|though|although|which|because|since|and) |, ")
@@ -40,6 +51,7 @@ _SENSE = re.compile(
     r"in front of|arriv\w*|came|come|have|had|there)\b"
 )
 _OTHER = re.compile(
+    r"\bsee (?:why|how|whether|if|who|where|that)\b|"
     r"\bif (?:the|your|a)\b|\bwait\b|\bneed\b|\bsays?\b|\bask(?:s|ed)?\b|\bknow\b|"
     r"\b(?:tell|think|believe|like|recommend|suppose|mind|expect)\b"
 )

@@ -34,6 +34,11 @@ class MMSafetyBench:
     source_note: str = "MM-SafetyBench, arXiv 2311.17600, CC-BY-NC-4.0; mean over 8 scenarios as ECSO, arXiv 2403.09572"
     judges: tuple[str, ...] = ("keywords", "self")
 
+    @property
+    def macros(self) -> dict[str, tuple[str, ...]]:
+        """Means over scenarios, by what they are the mean of: `evaluate --compare` draws them from their members."""
+        return {"macro8": MACRO8, "macro13": SCENARIOS}
+
     def parts(self, path: str | None, options: Mapping[str, Any]) -> list[Part]:
         modes = {mode: mode for mode in MODES}
         return parts_of(self.name, self.name, path, options, modes, 1024, ("SD", "TYPO", "SD_TYPO", "text"))

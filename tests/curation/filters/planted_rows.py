@@ -1,7 +1,7 @@
 """Planted defects and hard negatives, as rows of a transcript.
 
 `planted/HALF/NAME.jsonl`: one case a line, `drop` (is it a defect?) and the fields that differ from a healthy row.
-HALF is `tune` (looked at while the filters were written), one of `first` to `seventh` (held out once, then read; only
+HALF is `tune` (looked at while the filters were written), one of `first` to `eighth` (held out once, then read; only
 the filters that were then changed have later ones), or `heldout` (only scored).
 All of it is made up: names, addresses and numbers belong to nobody (see docs/filters.md).
 """
@@ -20,7 +20,7 @@ from engine.curation import filters, refusal
 from engine.curation.filters.base import Row
 
 FOLDER = Path(__file__).parent / "planted"
-READ = ("tune", "first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+READ = ("tune", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 """Rows that were looked at: `tune` from the start, the others after they had been scored once as held out."""
 HALVES = (*READ, "heldout")
 NAMES = (*filters.FILTERS, "refusal")

@@ -19,7 +19,7 @@ from tests.curation.filters.planted_rows import HALVES, NAMES, cases, healthy, p
 from tests.curation.filters.score import score
 
 BAR = 0.95
-BELOW = {("blindness", "heldout"): (0.88, 0.8), ("unrelated", "first"): (BAR, 0.9), ("unrelated", "third"): (0.94, 0.9)}
+BELOW = {("unrelated", "first"): (BAR, 0.9), ("unrelated", "third"): (0.94, 0.9)}
 """(precision, recall) that miss the bar, and are said to in docs/filters.md: they may not fall further."""
 ROOT = Path(filters.__file__).parent
 DOCS = ROOT.parents[2] / "docs"

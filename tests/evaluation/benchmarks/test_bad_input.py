@@ -264,7 +264,7 @@ def test_a_run_keeps_rows_without_their_picture(tmp_path: Path) -> None:
     found = {row["source_key"]: row for row in rows(tmp_path / "out", "transcripts")}
     assert len(found) == 6
     bad = found.pop(f"{SCENARIOS[0]}:2")
-    assert (bad["status"], bad["error_stage"]) == ("error", "source")
+    assert (bad["status"], bad["error_stage"], bad["category"]) == ("error", "source", SCENARIOS[0])
     assert {(row["status"], row["preset"], row["split"]) for row in found.values()} == {("ok", "repo", "SD")}
     assert {row["category"] for row in found.values()} == set(SCENARIOS[:2])
 
