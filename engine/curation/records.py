@@ -25,9 +25,9 @@ PROVENANCE = (
     "final_p_harmful",
     "extra",
     "reviewed",
-    "review_note",
 )
-"""`reviewed`: a person's verdict (`curate --reviewed`), with its note; both null where nobody looked."""
+"""`reviewed`: a person's verdict (`curate --reviewed`), null where nobody looked. The note that they wrote is kept in
+rejected/ only, which is never published."""
 
 
 def prompt(transcript: Row) -> list[Row]:
@@ -120,6 +120,7 @@ def rejected(transcript: Row, reason: str, evidence: str | None, *, source_key: 
         "error_stage": transcript["error_stage"],
         "error_type": transcript["error_type"],
         "error_message": transcript["error_message"],
+        "review_note": transcript["review_note"],
         **provenance(transcript),
     }
     if source_key is not None:
