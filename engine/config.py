@@ -56,6 +56,7 @@ class GenerateConfig:
     scripted_latency_ms: float = 0
     validate_all: bool = False
     no_curate: bool = False
+    since_last: bool = False
     out: str | None = None
 
     @property

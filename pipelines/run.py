@@ -15,6 +15,7 @@ from engine.journal.lock import RunLock, Skipped
 from engine.journal.run import RunState, open_run
 from engine.journal.seal import RunInfo, seal_in_process
 from engine.journal.store import Store
+from engine.lineage import refuse
 from engine.planning import Job, config_dict, plan_job
 from engine.progress import Tally
 from pipelines.generation import Stop, execute
@@ -27,6 +28,13 @@ def run(config: GenerateConfig) -> Manifest:
 
     Raises UsageError, OutputBusyError, OutputError or BreakerError; whatever was finished is sealed before that.
     """
+    if config.since_last:
+        from pipelines.lineage import run_lineage
+
+        made = run_lineage(config)
+        if made.stop.error is not None:
+            raise made.stop.error
+        return made.manifest or {}
     manifest, stop = run_job(plan_job(config))
     if stop.error is not None:
         raise stop.error
@@ -36,6 +44,7 @@ def run(config: GenerateConfig) -> Manifest:
 def run_job(job: Job) -> tuple[Manifest, Stop]:
     """As `run`, but why it ended is returned beside the manifest."""
     store = Store(job.out)
+    refuse(job.out)
     store.ensure()
     with RunLock(store, if_running=job.config.if_running) as lock:  # type: ignore[arg-type]
         state = open_run(job.out, job.fingerprint, job.fields, _run_id, job.config.resume)  # type: ignore[arg-type]
@@ -119,6 +128,10 @@ def _say(text: str) -> None:
 
 def run_command(config: GenerateConfig) -> int:
     """`engine.generate`: run, show what came out, and return the exit code."""
+    if config.since_last:
+        from pipelines import lineage
+
+        return lineage.run_command(config)
     job = plan_job(config)
     try:
         manifest, stop = run_job(job)

@@ -66,9 +66,7 @@ def answered(urls: Sequence[str], *, retry_errors: bool = False) -> Done:
             raise UsageError(f"{url}: not sealed")
         for batch in transcripts(Store(url), manifest, ["query_id", "status"]):
             ids += [
-                bytes.fromhex(row["query_id"][:32])
-                for row in batch
-                if not (retry_errors and row["status"] == "error")
+                bytes.fromhex(row["query_id"][:32]) for row in batch if not (retry_errors and row["status"] == "error")
             ]
     return Done(ids=np.unique(np.array(ids, DIGEST)) if ids else Done().ids)
 

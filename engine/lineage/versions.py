@@ -1,4 +1,4 @@
-"""The version folders of a lineage: which are sealed, which one is under way, and that the old ones stay as they are."""
+"""The version folders of a lineage: which are sealed, which one is under way, and that old ones stay as they are."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def look(root: str) -> State:
     while (begun := _begun(root, name_of(number))) is not None:
         name = name_of(number)
         if under_way is not None:
-            raise UsageError(f"{join(root, under_way)}: unfinished, though {name} follows it; finish it by itself first")
+            raise UsageError(
+                f"{join(root, under_way)}: unfinished, though {name} follows it; finish it by itself first"
+            )
         if begun == "complete":
             sealed.append(name)
         else:
@@ -107,7 +109,11 @@ def assert_untouched(root: str, before: dict[str, str]) -> None:
         raise OutputError(f"{root}: the manifest of an older version changed while a new one was made")
     for name in before:
         store = Store(join(root, name))
-        missing = [file["path"] for file in (read_manifest(store.url) or {"files": []})["files"] if not store.exists(file["path"])]
+        missing = [
+            file["path"]
+            for file in (read_manifest(store.url) or {"files": []})["files"]
+            if not store.exists(file["path"])
+        ]
         if missing:
             raise OutputError(f"{store.url}: {missing[0]} of an older version is gone")
 

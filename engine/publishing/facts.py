@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from engine.config import PublishConfig
 from engine.curation.reading import Run
 from engine.evaluation.harmless import SUBSETS, HarmlessTable
+from engine.lineage import read_lineage
 from engine.publishing.data import Written
 from engine.publishing.licences import terms
 from engine.publishing.source import Source
@@ -86,6 +87,7 @@ def card_facts(source: Source, written: Written, config: PublishConfig, repo: st
         "duplicates": found.duplicates.total if found.duplicates else None,
         "terms": terms(str(m["config"].get("queries")) for m in manifests),
         "runs": [_run(run) for run in source.runs],
+        "lineage": _lineage(source),
         "curation": source.curated.sha256,
         "version": version(),
         "limits": _limits(source, written, found, rates),
@@ -152,6 +154,13 @@ def _run(run: Run) -> dict[str, str]:
         "source": md(public_name(str(manifest["config"].get("queries")))),
         "status": manifest["status"],
     }
+
+
+def _lineage(source: Source) -> list[dict[str, Any]]:
+    """The versions of a set that grows, as far as they were curated; nothing for a single run."""
+    document = read_lineage(source.curated.store.url)
+    curated = {run.run_id for run in source.runs}
+    return [each for each in document["versions"] if each["run_id"] in curated] if document else []
 
 
 def _limits(source: Source, written: Written, found: sections.Sections, rates: HarmlessTable | None) -> list[str]:

@@ -12,6 +12,7 @@ from engine.errors import UsageError
 from engine.export.read import Curated, open_curated
 from engine.journal.manifest import MANIFEST, read_manifest
 from engine.journal.store import Store
+from engine.lineage import expand
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +64,7 @@ def open_source(path: str, runs: Sequence[str], *, allow_partial: bool) -> Sourc
         curated.check(table)
     if curated.rows("sft") == 0:
         raise UsageError(f"{path}: curation kept no row; its report says why. There is nothing to publish")
-    found = _runs(curated, runs or [path])
+    found = _runs(curated, runs or expand([path]))
     for run in found:
         if run.manifest["status"] == "partial" and not allow_partial:
             raise UsageError(f"{run.store.url}: the run is partial; finish it with generate, or pass --allow-partial")

@@ -11,6 +11,7 @@ from engine.curation.reading import Run
 from engine.errors import UsageError
 from engine.journal.manifest import read_manifest
 from engine.journal.store import Store
+from engine.lineage import expand, is_lineage
 from engine.report import sections, tables
 from engine.report.collect import NEAR, Seen, fetch, observe
 from engine.report.rows import PICTURES, Row, RowView, answer_warning, cut, row_view
@@ -61,11 +62,16 @@ def _curation(store: Store) -> dict[str, Any]:
     return found
 
 
+def versions_of(store: Store) -> list[str]:
+    """The versions that a lineage's root was curated from; nothing for any other folder."""
+    return expand([store.url]) if is_lineage(store.url) else []
+
+
 def _runs(store: Store, curation: Mapping[str, Any], runs: Sequence[str]) -> tuple[list[Run], list[str]]:
     """The runs at hand, and notes where they are not the ones that were curated as they are now."""
     sealed = {each["run_id"]: each for each in curation["runs"]}
     found, notes = [], []
-    for url in runs or ([store.url] if store.exists("manifest.json") else []):
+    for url in runs or ([store.url] if store.exists("manifest.json") else versions_of(store)):
         manifest = read_manifest(url)
         if manifest is None:
             raise UsageError(f"{url}: no manifest.json there: not a sealed run")
