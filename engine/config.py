@@ -10,7 +10,10 @@ from typing import Any
 import schemas
 from engine.errors import UsageError
 
-SECTIONS = ("generate", "curate", "train", "evaluate", "loop", "publish", "calibrate", "hydrate", "annotate", "export")
+SECTIONS = (
+    *("generate", "curate", "train", "evaluate", "loop", "publish"),
+    *("calibrate", "hydrate", "annotate", "export", "preview", "validate", "job"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +263,63 @@ class LoopConfig:
     short: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewConfig:
+    """`engine.preview`: field for field `schemas/config.json#preview`, where each is described."""
+
+    rows: int = 16
+    pick_seed: int = 0
+    price_per_gpu_hour: float | None = None
+    gpus: float | None = None
+    rows_per_s: float | None = None
+    out: str | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateConfig:
+    """`engine.validate`: field for field `schemas/config.json#validate`, where each is described."""
+
+    sample: int = 64
+    gpu_memory: float | None = None
+    least_free_gb: float = 5
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobConfig:
+    """`engine.job`: field for field `schemas/config.json#job`, where each is described."""
+
+    target: str | None = None
+    out: str | None = None
+    name: str = "ecso"
+    namespace: str = "default"
+    image: str | None = None
+    schedule: str | None = None
+    time_zone: str | None = None
+    nodes: int | None = None
+    gpus_per_node: int = 8
+    cpus_per_node: int = 16
+    memory: str = "128Gi"
+    shared_memory: str = "16Gi"
+    claim: str | None = None
+    mount: str = "/data"
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    backoff_limit: int = 2
+    hours: float = 24
+    partition: str | None = None
+    account: str | None = None
+    flavor: str = "a100-large"
+    address: str = "http://127.0.0.1:8265"
+
+
 def read_section(path: str, section: str) -> dict[str, Any]:
     """One section of a YAML file. UsageError: unreadable, not YAML, an unknown section or key, a wrong value."""
+    return dict(read_document(path).get(section) or {})
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """All sections of a YAML file, checked. UsageError as `read_section`."""
     import yaml
 
     try:
@@ -271,7 +329,7 @@ def read_section(path: str, section: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not YAML: {error}") from error
     check(document, where=f"--config {path}")
-    return dict(document.get(section) or {})
+    return dict(document)
 
 
 def check(document: object, *, where: str) -> None:

@@ -57,7 +57,7 @@ def _caster(kinds: Sequence[str]) -> Callable[[str], Any]:
     return float if "number" in kinds else str
 
 
-TEXT_PAIRS = ("where", "columns")
+TEXT_PAIRS = ("where", "columns", "secrets")
 """Flags whose values are texts; those of the others are read as YAML scalars."""
 
 

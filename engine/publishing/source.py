@@ -64,7 +64,7 @@ def open_source(path: str, runs: Sequence[str], *, allow_partial: bool) -> Sourc
         curated.check(table)
     if curated.rows("sft") == 0:
         raise UsageError(f"{path}: curation kept no row; its report says why. There is nothing to publish")
-    found = _runs(curated, runs or expand([path]))
+    found = _runs(curated, expand(runs or [path]))
     for run in found:
         if run.manifest["status"] == "partial" and not allow_partial:
             raise UsageError(f"{run.store.url}: the run is partial; finish it with generate, or pass --allow-partial")

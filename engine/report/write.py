@@ -71,7 +71,7 @@ def _runs(store: Store, curation: Mapping[str, Any], runs: Sequence[str]) -> tup
     """The runs at hand, and notes where they are not the ones that were curated as they are now."""
     sealed = {each["run_id"]: each for each in curation["runs"]}
     found, notes = [], []
-    for url in runs or ([store.url] if store.exists("manifest.json") else versions_of(store)):
+    for url in expand(runs) or ([store.url] if store.exists("manifest.json") else versions_of(store)):
         manifest = read_manifest(url)
         if manifest is None:
             raise UsageError(f"{url}: no manifest.json there: not a sealed run")

@@ -21,7 +21,7 @@ from engine.tiny.draw import Scene, draw, png
 from engine.tiny.sample import Split, draw_safe, draw_unsafe, new_folder
 from engine.tiny.world import KINDS, World, fill, load_world
 
-COUNT = 120
+COUNT = 240
 """Unsafe pictures of a set, and as many safe ones with two queries each."""
 
 MME_SUFFIX = " Please answer yes or no."

@@ -1,0 +1,1 @@
+"""Templates of cluster jobs, and what renders them. See docs/jobs.md."""
