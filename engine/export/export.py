@@ -14,7 +14,7 @@ from engine.export import FORMATS
 from engine.export.data import Data
 from engine.export.mix import Mix, choose
 from engine.export.output import Output
-from engine.export.read import Curated, open_curated
+from engine.export.read import SCRIPTED, Curated, is_scripted, open_curated
 from engine.version import version
 
 TABLES = ("sft", "preference", "rejected", "transcripts", "pictures", "annotations", "journal", "logs")
@@ -53,6 +53,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         "config": asdict(config),
         "curation_sha256": curated.sha256,
         "runs": curated.document["runs"],
+        SCRIPTED: is_scripted(curated, ("sft", "preference")),
         "counts": {name: count for name, count in data.counts.items() if count},
         "pictures": out.pictures,
         "mix": _mix_facts(config, mix),

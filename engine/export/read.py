@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,3 +141,18 @@ def _pair(row: dict[str, Any]) -> Dialogue:
 def _text(messages: list[dict[str, Any]]) -> str:
     """The text of a one-turn `prompt`, `chosen` or `rejected`."""
     return "".join(part["text"] for message in messages for part in message["content"] if part["type"] == "text")
+
+
+SCRIPTED = "scripted"
+"""The backend that needs no model, and the name that its rows carry for one."""
+
+
+def is_scripted(curated: Curated, tables: Sequence[str]) -> bool:
+    """Whether a script wrote the answers: the manifest beside them says so, or a row's own column `model`."""
+    try:
+        manifest: dict[str, Any] = json.loads(curated.store.read("manifest.json"))
+    except (OSError, ValueError):
+        manifest = {}
+    if manifest.get(SCRIPTED):
+        return True
+    return any(row.get("model") == SCRIPTED for table in tables for row in curated.raw(table, ["model"]))

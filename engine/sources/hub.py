@@ -99,11 +99,11 @@ def _explained(call: Callable[[], T], what: str, token_env: str) -> T:
         from huggingface_hub import errors
     except ImportError as error:
         raise HubError("huggingface_hub is not installed (pip install 'ecso-engine[hub]')") from error
-    import httpx
+    import httpx2
 
     try:
         return call()
-    except (errors.HfHubHTTPError, errors.EntryNotFoundError, httpx.HTTPError, OSError, ValueError) as error:
+    except (errors.HfHubHTTPError, errors.EntryNotFoundError, httpx2.HTTPError, OSError, ValueError) as error:
         raise HubError(_reason(error, what, token_env)) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from engine.export.data import Data
 from engine.export.export import taken_ids
 from engine.export.exported import Exported, open_exported
 from engine.export.mix import Mix, choose
-from engine.export.read import Curated, open_curated
+from engine.export.read import SCRIPTED, Curated, is_scripted, open_curated
 from engine.export.trl_kto import labelled
 from engine.training.rows import AnyRow, Encoder
 
@@ -23,7 +22,6 @@ MIX_ROWS = 5000
 """VLGuard's post-hoc recipe: its training set with 5,000 rows of LLaVA-instruct. The paper of the data engine does not
 say what it mixed in; this is our choice."""
 TABLES = {"sft": "sft", "dpo": "preference", "kto": "sft"}
-SCRIPTED = "scripted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +111,8 @@ def _mix(config: TrainConfig, taken: set[bytes]) -> Mix:
 
 
 def _refuse_scripted(curated: Curated, table: str) -> None:
-    if is_scripted(curated, table):
+    if is_scripted(curated, [table]):
         raise UsageError(_scripted_words(curated.store.url))
-
-
-def is_scripted(curated: Curated, table: str) -> bool:
-    """Whether a script wrote the answers: the manifest beside them says so, or a row's own column `model`."""
-    try:
-        manifest: dict[str, Any] = json.loads(curated.store.read("manifest.json"))
-    except (OSError, ValueError):
-        manifest = {}
-    if manifest.get(SCRIPTED):
-        return True
-    return any(row.get("model") == SCRIPTED for row in curated.raw(table, ["model"]))
 
 
 def _scripted_words(path: str) -> str:

@@ -73,6 +73,8 @@ def test_answers_of_a_script(config: Configure, made: Path, bare: str, tmp_path:
     scripted = shutil.copytree(made, tmp_path / "scripted")
     (scripted / "manifest.json").write_text(json.dumps({"scripted": True}))
     assert "which no model wrote" in told(config(tmp_path / "a", data=str(scripted), model=bare))
+    export(ExportConfig(str(scripted), "trl", str(tmp_path / "trl")))
+    assert "which no model wrote" in told(config(tmp_path / "c", data=str(tmp_path / "trl"), model=bare))
     (scripted / "manifest.json").write_text(json.dumps({"scripted": False}))
     assert "no row is left" in told(config(tmp_path / "b", data=str(scripted), model=bare, max_length=3))
 
