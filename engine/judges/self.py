@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.strategies import prompts
+from engine.strategies.base import clean
 from engine.types import Ask, Completion, Message, Query, Sampling, Verdict
 
 LABELS = ("yes", "no")
@@ -45,8 +46,8 @@ async def paper(ask: Ask, query: Query, response: str) -> Judgement:
 
 
 def is_paper_yes(text: str) -> bool:
-    """`out.lower() in ["yes", "yes."]` of model_mmsafe_tell_ask.py."""
-    return text.lower() in ("yes", "yes.")
+    """`out.lower() in ["yes", "yes."]` of model_mmsafe_tell_ask.py, whose `out` is stripped and without `</s>`."""
+    return clean(text).lower() in ("yes", "yes.")
 
 
 async def robust(

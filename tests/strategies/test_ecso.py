@@ -86,7 +86,7 @@ class TestPaper:
         _, script = run(lambda step, *_: "x" * 3000 if step == "answer" else "no", preset="paper")
         assert script.calls[1][2].text.count("x") == 1927
 
-    @pytest.mark.parametrize("reply", ["yes", "YES", "Yes.", "yes."])
+    @pytest.mark.parametrize("reply", ["yes", "YES", "Yes.", "yes.", " Yes", "Yes</s>", "\nyes. </s>"])
     def test_these_mean_harmful(self, reply: str) -> None:
         outcome, script = run(lambda step, *_: reply if step == "tell" else "words", preset="paper")
         assert outcome.direct_verdict == "harmful"
