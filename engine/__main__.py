@@ -9,7 +9,10 @@ from importlib.util import find_spec
 from typing import cast
 
 COMMANDS = {
+    "validate": "a check-list before a run, with a mend for each failure",
+    "preview": "some rows through the real chain, step by step, and what the whole job will take",
     "generate": "pictures and queries in, safe answers and a data set out",
+    "job": "the run as a cluster job: ray, KubeRay, CronJob, Slurm, hf jobs, Dockerfile",
     "annotate": "judges on a sealed run: second verdicts, refusals, embeddings",
     "calibrate": "how often the judge is right, from labelled rows: threshold and abstain band",
     "curate": "from transcripts to data sets, without a model",

@@ -163,8 +163,9 @@ def _elsewhere() -> bool:
 def _options(slots: int) -> dict[str, Any]:
     if not _elsewhere():
         return {"address": "local", "num_cpus": max(slots, os.cpu_count() or 1), "include_dashboard": False}
-    # Workers on other nodes have no checkout: they get ours.
-    packages = [import_module(name) for name in PACKAGES]
+    # Workers on other nodes have no checkout: they get ours. By folder: inside `ray job submit` Ray copies this
+    # dictionary deeply, which modules do not bear.
+    packages = [str(import_module(name).__path__[0]) for name in PACKAGES]
     address = os.environ["RAY_ADDRESS"]
     return {"address": address, "runtime_env": {"py_modules": packages, "env_vars": QUIET}}
 

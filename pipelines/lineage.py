@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from engine.config import CurateConfig, GenerateConfig
 from engine.errors import OutputError, UsageError
+from engine.journal.index import done
 from engine.journal.lock import RunLock, Skipped
 from engine.journal.manifest import read_manifest
 from engine.journal.store import Store
@@ -21,6 +22,7 @@ from engine.lineage.document import entry, read_lineage, write_lineage
 from engine.lineage.fresh import answered, fresh
 from engine.lineage.versions import State, assert_untouched, digests, join, look
 from engine.planning import Job, plan_job
+from engine.sources import Plan, iter_rows
 from pipelines.generation import Stop
 from pipelines.run import resume_command, run_job
 
@@ -71,8 +73,8 @@ def _next(config: GenerateConfig, state: State) -> Made:
         _say(f"nothing new: all {known:,} rows of the source are answered in {', '.join(state.sealed) or 'no version'}")
         return Made(state.root, None, None, Stop(), known)
     before = digests(state.root, state.sealed)
-    words = f"{known:,} rows known from earlier versions" if state.sealed else "first version"
-    _say(f"{state.current}: {job.plan.total:,} new rows, {words}")
+    words = f"{known:,} rows known from earlier versions" if state.sealed else "no earlier version"
+    _say(f"{state.current}{' goes on' if state.open else ''}: {job.plan.total:,} rows, {words}")
     manifest, stop = run_job(job)
     assert_untouched(state.root, before)
     return Made(state.root, state.current, manifest, stop, known)
@@ -82,11 +84,26 @@ def _plan(config: GenerateConfig, state: State) -> tuple[Job, int]:
     """The run of the current version: `--limit` and `--max-candidates` count its new rows."""
     limits = [limit for limit in (config.limit, config.max_candidates) if limit is not None]
     whole = plan_job(replace(config, limit=None, max_candidates=None, out=join(state.root, state.current)))
-    done = answered(state.urls(), retry_errors=config.retry_errors)
-    found = fresh(whole.plan, done, whole.caps, min(limits) if limits else None)
+    known = answered(state.urls(), retry_errors=config.retry_errors)
+    found = fresh(whole.plan, known, whole.caps, min(limits) if limits else None)
     # Curation is over all versions, at the end, and once.
     own = replace(whole.config, no_curate=True, limit=config.limit, max_candidates=config.max_candidates)
-    return replace(whole, config=own, plan=found.plan), found.known
+    plan = found.plan
+    if state.open:
+        plan = _with_journalled(plan, whole.out)
+        own = replace(own, retry_errors=config.retry_errors and bool(plan.windows))
+    return replace(whole, config=own, plan=plan), found.known
+
+
+def _with_journalled(plan: Plan, out: str) -> Plan:
+    """The plan of a version that is under way: its journal's rows count too, wherever the source has put them since.
+    Else a source whose rows were moved away would leave the version unfinished for ever."""
+    before = done(out)
+    new = 0
+    for window, selection in plan.windows:
+        keys = [row.key for row in iter_rows(window, selection)]
+        new += len(keys) - int(before.has_keys(keys).sum())
+    return Plan(len(before.keys) + new, plan.windows)
 
 
 def _list(state: State, known: dict[str, int]) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "engine", "pipelines")
 DOORS = {
     *("generate", "curate", "train", "evaluate", "publish"),
-    *("calibrate", "annotate", "leakage", "hydrate", "__main__"),
+    *("calibrate", "annotate", "leakage", "hydrate", "validate", "job", "__main__"),
 }
 """Modules directly under engine/ that are doors: they and engine.commands may look down on everything."""
 HEAVY = {
@@ -112,6 +112,9 @@ def test_strategies_and_backends_meet_only_in_the_pipeline() -> None:
         (config.PublishConfig, schemas.load("config")["properties"]["publish"]),
         (config.HydrateConfig, schemas.load("config")["properties"]["hydrate"]),
         (config.LoopConfig, schemas.load("config")["properties"]["loop"]),
+        (config.PreviewConfig, schemas.load("config")["properties"]["preview"]),
+        (config.ValidateConfig, schemas.load("config")["properties"]["validate"]),
+        (config.JobConfig, schemas.load("config")["properties"]["job"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -119,7 +122,7 @@ def test_dataclass_equals_schema(cls: type, schema: dict[str, object]) -> None:
     assert [field.name for field in fields(cls)] == list(schema["properties"])  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("section", ["generate", "curate", "train"])
+@pytest.mark.parametrize("section", ["generate", "curate", "train", "preview", "validate", "job"])
 def test_defaults_stand_once(section: str) -> None:
     """The dataclass and the schema give the same default for every key."""
     cls: type = getattr(config, f"{section.capitalize()}Config")
@@ -144,7 +147,10 @@ def test_arrow_schema_is_what_datasets_would_write(table: str) -> None:
     assert found.metadata == features.arrow_schema.metadata
 
 
-@pytest.mark.parametrize("command", [[], ["generate", "--help"], ["curate", "--help"], ["evaluate", "--help"], ["train", "--help"]])
+HELPED = ("generate", "curate", "evaluate", "train", "preview", "validate", "job")
+
+
+@pytest.mark.parametrize("command", [[], *([name, "--help"] for name in HELPED)])
 def test_help_is_fast(command: list[str]) -> None:
     """No heavy library is loaded for help. (Time is a benchmark's business; what is loaded is a fact.)"""
     code = (

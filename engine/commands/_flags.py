@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import schemas
@@ -20,9 +20,20 @@ def parser(section: str, description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--config", metavar="FILE", default=None, help="YAML file with a section " + section)
-    for key, rule in schemas.load("config")["properties"][section]["properties"].items():
-        _add(made, key, rule)
+    add_keys(made, section)
     return made
+
+
+def add_keys(made: argparse.ArgumentParser, section: str, leave_out: Collection[str] = ()) -> None:
+    """One flag a key of a section: for a command that takes another one's flags beside its own."""
+    for key, rule in keys(section).items():
+        if key not in leave_out:
+            _add(made, key, rule)
+
+
+def keys(section: str) -> dict[str, Any]:
+    """The keys of a section and their rules."""
+    return dict(schemas.load("config")["properties"][section]["properties"])
 
 
 def _add(made: argparse.ArgumentParser, key: str, rule: dict[str, Any]) -> None:

@@ -35,8 +35,8 @@ def compare(preview: Mapping[str, Any], run: str) -> Comparison:
         raise UsageError(f"{run}: not sealed (no manifest.json); finish the run first")
     if manifest["fingerprint"] != preview["fingerprint"]:
         raise UsageError(
-            f"{run}: fingerprint {manifest['fingerprint'][:8]}, the preview has {preview['fingerprint'][:8]}: made with "
-            "other settings that change an answer, so there is nothing to compare"
+            f"{run}: fingerprint {manifest['fingerprint'][:8]}, the preview has {preview['fingerprint'][:8]}: "
+            "made with other settings that change an answer, so there is nothing to compare"
         )
     rows = list(_light(run, manifest))
     found = [answered(row) for row in rows]
@@ -88,8 +88,8 @@ def _notes(preview: Mapping[str, Any], manifest: Mapping[str, Any], rows: int) -
         notes.append("the run is partial")
     if not preview["pace"]["given"]:
         notes.append(
-            f"hours were estimated at the preview's own pace, {preview['pace']['in_flight']} rows in flight: an upper "
-            "bound for a run that keeps more in flight"
+            f"hours were estimated at the preview's own pace, {preview['pace']['in_flight']} rows in flight; "
+            "their interval is of the rows, not of the machine"
         )
     if manifest["scripted"]:
         notes.append("a script answered, no model: times and tokens mean nothing")

@@ -5,8 +5,9 @@ intervals come from drawing the answered rows anew. p(harmful) has a Wilson inte
 since a few rows without a single harmful one say little, and drawing them anew would say "never". What depends on
 p(harmful) is widened by both of its ends.
 
-Rows/s are those of the preview itself: few rows in flight. A long run keeps more in flight and is faster, so hours and
-cost are upper bounds, unless the rows/s of an earlier run are given.
+Rows/s are those of the preview itself, with few rows in flight, unless those of an earlier run are given. A long run
+keeps more in flight, which is faster on a GPU; a machine that is shared may be slower. The interval of hours and cost
+is of the rows (how many calls they need), not of the machine's pace.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def estimate(
     plain = formula(p) if p is not None and ecso else None
     extra = calls.value - plain.value if plain is not None else None
     if plain is not None and p is not None and extra is not None:
-        calls = _widened(calls, plain, extra, p)
+        calls = _widened(calls, extra, p)
     wider = (calls.low / calls.value, calls.high / calls.value) if calls.value else (1.0, 1.0)
     out = _stretched(mean(_of(good, "completion_tokens"), weights), wider)
     tokens = _stretched(mean(_of(good, "prompt_tokens") + _of(good, "completion_tokens"), weights), wider)
@@ -182,7 +183,7 @@ def _of(rows: Sequence[Answered], name: str) -> Floats:
     return np.array([float(getattr(row, name)) for row in rows], np.float64)
 
 
-def _widened(calls: Figure, plain: Figure, extra: float, p: Figure) -> Figure:
+def _widened(calls: Figure, extra: float, p: Figure) -> Figure:
     """The interval of the drawn rows, and what the ends of p(harmful) make of the formula. Re-checks come with
     harmful answers, so they grow and shrink with p; where none was seen, one re-check for each is assumed."""
     each = extra / p.value if p.value > 0 else 1.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +28,13 @@ from engine.sources import SourceConfig, bad_row_id, iter_rows, load, open_sourc
 from pipelines import curation
 from pipelines.lineage import run_lineage
 from pipelines.run import run_command
-from tests.pipelines.conftest import cluster, folder_of, rows
+from tests.jobs.one_cluster import cluster
+from tests.pipelines.conftest import folder_of, rows
+from tests.pipelines.test_cluster import bucket
 
-__all__ = ["cluster"]
+__all__ = ["bucket", "cluster"]
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def lines(start: int, stop: int) -> list[dict[str, str]]:
@@ -219,6 +225,42 @@ def test_a_stopped_version_is_finished_first(tmp_path: Path, cluster: None) -> N
     assert again.manifest["run_id"] == made.manifest["run_id"]
     assert again.manifest["counts"]["read"] == 18
     assert not (root / "v0003").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_source_that_was_emptied_meanwhile(tmp_path: Path, cluster: None) -> None:
+    """A version was stopped, and its rows were moved away: it is finished with what it has and what is new. Rows that
+    stand where its own stood are the next version's."""
+    root = tmp_path / "root"
+    run_lineage(config(root, folder_of(tmp_path / "in", lines(0, 4)), no_curate=True))
+    (root / "v0001/manifest.json").unlink()
+    (root / "lineage.json").unlink()
+    folder = folder_of(tmp_path / "in", lines(50, 60))
+    made = run_lineage(config(root, folder, no_curate=True))
+    assert made.manifest is not None
+    assert (made.version, made.manifest["status"], made.manifest["counts"]["read"]) == ("v0001", "complete", 10)
+    made = run_lineage(config(root, folder, no_curate=True))
+    assert made.manifest is not None
+    assert (made.version, made.manifest["counts"]["read"]) == ("v0002", 4)
+    assert run_lineage(config(root, folder, no_curate=True)).manifest is None
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.s3
+def test_a_lineage_on_an_object_store(bucket: str, tmp_path: Path) -> None:
+    """Two versions on s3://, each by a process of its own, as a schedule starts it."""
+    for stop in (6, 9):
+        folder = folder_of(tmp_path / "in", lines(0, stop))
+        command = [sys.executable, "-m", "engine.generate", "--queries", "folder", "--path", str(folder)]
+        command += ["--backend", "scripted", "--since-last", "--out", bucket]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+    document = read_lineage(bucket)
+    assert document is not None
+    assert [each["counts"]["read"] for each in document["versions"]] == [6, 3]
+    assert json.loads(Store(bucket).read("curation.json"))["counts"]["read"] == 9
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
