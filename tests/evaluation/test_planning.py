@@ -108,7 +108,7 @@ def test_shared_flags_are_those_of_generate() -> None:
         name: generate[name] for name in evaluate if name in generate and name not in own
     }
     decided = {"queries", "path", "split", "where", "columns", "source_revision", "resume", "if_running"}
-    decided |= {"target_accepted", "max_candidates", "validate_all", "no_curate"}
+    decided |= {"target_accepted", "max_candidates", "validate_all", "no_curate", "since_last"}
     assert {field.name for field in fields(GenerateConfig)} - set(evaluate) == decided
 
 

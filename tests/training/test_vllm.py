@@ -40,11 +40,14 @@ def test_vllm_writes_what_transformers_writes(adapter: Path) -> None:
     assert compare("tiny", str(adapter), asked) >= 0.97 * PROMPTS
 
 
-def test_the_adapter_is_heard(adapter: Path) -> None:
-    """Without it the base model says something else: equal texts above are not those of the base model."""
+def test_an_adapter_is_heard(config: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    """One that has learned enough to speak differently does so: the equal texts above are not the base model's."""
     from benchmarks.tuned_outputs import answers
+    from engine.training.train import run
 
-    asked = queries(8)
+    adapter = tmp_path / "adapter"
+    run(config(adapter, adapter_only=True, max_steps=30, lr=3e-3, warmup=0.0))
+    asked = queries(PROMPTS)
     plain = asyncio.run(answers(BackendConfig("transformers", str(MODEL_DIR), longest_answer=40), asked))
     tuned = asyncio.run(answers(BackendConfig("transformers", str(MODEL_DIR), adapter=str(adapter)), asked))
     assert plain != tuned
