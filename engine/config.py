@@ -260,6 +260,7 @@ class LoopConfig:
     validation: Mapping[str, Any] = field(default_factory=dict)
     heldout_text: str = "fail"
     draw_heldout: str | None = None
+    draw_seed: int = 0
     short: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -59,6 +59,14 @@ def _compare(arguments: dict[str, Any]) -> int:
     from engine.evaluation.compare import compare, write
     from engine.evaluation.table import comparison_tables
 
+    known = ("compare", "allow_different", "whole", "out")
+    given = [key for key, value in arguments.items() if key not in known and value is not None]
+    others = [f"--{key.replace('_', '-')}" for key in given]
+    if others:
+        raise UsageError(
+            f"{', '.join(others)}: --compare reads two finished evaluations, and takes only --out, "
+            "--allow-different and --whole with it"
+        )
     first, second = arguments["compare"]
     found = compare(first, second, allow_different=arguments.get("allow_different", False))
     console = Console()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.curation.reading import transcripts
 from engine.errors import UsageError
 from engine.evaluation.benchmarks.base import Answer
-from engine.evaluation.opinions import Opinion
+from engine.evaluation.opinions import GRADED, Kind, Opinion, kind_of
 from engine.journal.store import Store
 from engine.judges.files import Key, files
 
@@ -23,7 +23,6 @@ COLUMNS = [
 ]
 WORDS = {"refused": "refusal", "answered": "answer"}
 """Annotations say what was done, opinions what it is."""
-GRADED = "graded"
 READ = ("query_id", "verdict", "p", "score", "text")
 SELF_WORDS = ("harmless", "harmful", "unknown")
 
@@ -49,9 +48,13 @@ def rows_of(
     A row with a response that a judge has not judged (its request failed, the response is empty) is `unknown` to it.
     """
     found = []
+    kinds: dict[str, Kind] = {name: kind_of(name, opinions.values()) for name, opinions in judges.items()}
     for batch in transcripts(store, dict(manifest), COLUMNS):
         for row in batch:
-            said = {name: _opinion(opinions, row, name == own) for name, opinions in judges.items()}
+            said = {
+                name: replace(_opinion(opinions, row, name == own), kind=kinds[name])
+                for name, opinions in judges.items()
+            }
             found.append(Row(_answer(row, part, said), tuple(row["picture_sha256"]), row["source_key"]))
     return found
 

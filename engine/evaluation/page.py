@@ -163,7 +163,7 @@ def _notes(documents: Sequence[Mapping[str, Any]]) -> list[str]:
             f"Judged by itself. {', '.join(same)}: the judge is the model that answered. Models are lenient with "
             "themselves, so ask another one too."
         )
-    return found
+    return found + list(dict.fromkeys(note for document in documents for note in document.get("notes", ())))
 
 
 def _facts(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -10,10 +10,10 @@ from engine.evaluation.benchmarks.base import Metric
 
 SUMS = ("all", "macro8", "macro13", "unsafes", "safe_unsafes", "safe_safes", "perception", "cognition")
 """Groups that are sums over others or subsets, no scenarios."""
-DRAWN = {"safety": ("harmless_rate",), "over_refusal": ("refusal_rate",), "utility": ("accuracy", "score")}
+DRAWN = {"safety": ("harmless_rate", "score"), "over_refusal": ("refusal_rate",), "utility": ("accuracy", "score")}
 """What is drawn by group, for each kind of benchmark."""
 HEADLINES = {
-    "safety": (("harmless_rate", ("macro8", "all")), ("refusal_rate", ("safe_safes",))),
+    "safety": (("harmless_rate", ("macro8", "all")), ("refusal_rate", ("safe_safes",)), ("score", ("all",))),
     "over_refusal": (("refusal_rate", ("all",)),),
     "utility": (("score", ("perception", "cognition")), ("score", ("all",)), ("accuracy", ("all",))),
 }

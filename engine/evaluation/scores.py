@@ -16,6 +16,7 @@ from engine.evaluation import intervals
 from engine.evaluation.agreement import Agreement, agreements
 from engine.evaluation.answers import Row
 from engine.evaluation.benchmarks.base import Benchmark, Metric
+from engine.evaluation.benchmarks.scoring import judge_kind
 from engine.evaluation.paired import mcnemar
 from engine.evaluation.planning import Entry, JudgeAsked
 from engine.evaluation.turns import QUESTIONS, Turn, paired_rows, turns
@@ -26,7 +27,7 @@ from schemas import SchemaError, check
 
 NAME = "scores.json"
 SCHEMA_VERSION = 1
-WILSON, MOVER, BOOTSTRAP = "wilson", "mover", "bootstrap"
+WILSON, PRICE_BONETT, BOOTSTRAP = "wilson", "price_bonett", "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,23 @@ def document(
         "metrics": [metric for each in scored for metric in _metrics(each)],
         "agreement": [line for each in scored for line in _agreement(each)],
         "flips": flips(scored),
+        "notes": unmeasured(scored),
     }
+
+
+def unmeasured(scored: Sequence[Scored]) -> list[str]:
+    """Benchmarks with safe queries of which no judge says how many were refused: a figure that is missed unseen."""
+    found: dict[str, list[str]] = {}
+    for each in scored:
+        safe = [row.answer for row in each.rows if row.answer.label_safe]
+        tells = any(judge_kind(judge.label, safe) == "refusals" for judge in each.judges)
+        if each.kind != "utility" and safe and not tells:
+            found[each.benchmark] = sorted(judge.label for judge in each.judges)
+    return [
+        f"{benchmark}: no over-refusal figure; {', '.join(judges) or 'no judge'} does not tell refusals from answers. "
+        "Add --judge keywords"
+        for benchmark, judges in found.items()
+    ]
 
 
 def _tail(path: str) -> str:
@@ -191,12 +208,13 @@ def _metrics(scored: Scored) -> list[dict[str, Any]]:
 
 
 def _interval(metric: Metric, scored: Scored) -> str | None:
-    """How the interval was made: the scorer's own is Wilson's for counted hits, else joined from several of those."""
+    """How the interval was made: the scorer's own is Wilson's for counted hits, else Price and Bonett's, of a
+    mean of shares."""
     if metric.low is None:
         return None
     if intervals.name_of(metric) not in scored.exact:
         return BOOTSTRAP
-    return WILSON if metric.hits is not None else MOVER
+    return WILSON if metric.hits is not None else PRICE_BONETT
 
 
 def _agreement(scored: Scored) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ def _caption(document: Mapping[str, Any], benchmark: Mapping[str, Any]) -> str:
     judges = {judge["label"] for run in _runs(document, benchmark) for judge in run["judges"] if judge["same_model"]}
     if judges:
         words.append(f"{', '.join(sorted(judges))}: the model that answered judged itself; ask another one too")
+    words += [note for note in document.get("notes", ()) if note.startswith(f"{benchmark['label']}: ")]
     if document["scripted"]:
         words.append("a scripted run: these figures mean nothing")
     return "\n".join(words)

@@ -42,8 +42,12 @@ FILE_JUDGES = frozenset(
 )
 """Judges that are made from a file, or may be (prompt, policy, adapter): `NAME=FILE` hands it to them. For other names
 it brings in a Parquet file."""
+TELLS_REFUSALS = frozenset({"keywords", "refusal", "refusal_llm", "world", "wildguard"})
+"""Judges that tell a refusal from an answer, whether or not these answers hold one. The others tell harm."""
+GRADES = frozenset({"grade"})
+"""Judges that give a score and no verdict. `fastchat` does where its prompt asks for one."""
 
-__all__ = ["FILE_JUDGES", "JUDGES", "Judge", "JudgeOptions", "make"]
+__all__ = ["FILE_JUDGES", "GRADES", "JUDGES", "TELLS_REFUSALS", "Judge", "JudgeOptions", "make"]
 
 
 def make(name: str, options: JudgeOptions) -> Judge:

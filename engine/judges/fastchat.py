@@ -140,6 +140,12 @@ def _choose(
     family_of = families(benchmark)
     wanted = NAMES if benchmark else {FAMILIES[0]: NAMES[FAMILIES[0]]}
     by_family = {family: _prompt(rows, path, each) for family, each in wanted.items()}
+    scales = [each.name for each in by_family.values() if each.output == "scale"]
+    if 0 < len(scales) < len(by_family):
+        raise UsageError(
+            f"--judge fastchat={path}: {', '.join(scales)} give scores and the other prompts verdicts, which make no "
+            f"common figure; choose one prompt: fastchat={path}#NAME"
+        )
     return (lambda category: by_family[family_of(category)]), list(by_family.values())
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -28,8 +29,10 @@ from engine.types import Message, Query, Sampling
 
 VERSION = "1"
 FAMILIES = ("general", "political", "legal", "financial", "health", "government")
-LONGEST = 32
-"""Tokens of a reply: the one word, and a guard's categories."""
+LONGEST = 2048
+"""Tokens of a reply to `llm`: a reasoning model thinks before its one word, and is cut nowhere in it. Others stop."""
+LONGEST_GUARD = 32
+"""Tokens of a guard's reply: the one word, and its categories."""
 
 
 @cache
@@ -49,7 +52,7 @@ def llm(options: JudgeOptions) -> Judge:
     for family in FAMILIES:
         whole.update(f"{family}\0{prompt(family)}\0".encode())
     chosen = f" families={options.benchmark}" if options.benchmark else ""
-    return _judge("llm", options, messages, f"{VERSION}{chosen}", whole.hexdigest())
+    return _judge("llm", options, messages, f"{VERSION}{chosen}", whole.hexdigest(), LONGEST)
 
 
 def guard(options: JudgeOptions) -> Judge:
@@ -58,11 +61,17 @@ def guard(options: JudgeOptions) -> Judge:
     def messages(query: Query, text: str) -> list[Message]:
         return [Message("user", query.text), Message("assistant", text)]
 
-    return _judge("guard", options, messages, VERSION, hashlib.sha256(b"the model's own chat template").hexdigest())
+    template = hashlib.sha256(b"the model's own chat template").hexdigest()
+    return _judge("guard", options, messages, VERSION, template, LONGEST_GUARD)
 
 
 def _judge(
-    name: str, options: JudgeOptions, messages: Callable[[Query, str], list[Message]], version: str, prompts: str
+    name: str,
+    options: JudgeOptions,
+    messages: Callable[[Query, str], list[Message]],
+    version: str,
+    prompts: str,
+    longest: int,
 ) -> Judge:
     if options.backend is None:
         raise UsageError(f"--judge {name} asks a model: name one (annotate: --model, evaluate: --judge-model)")
@@ -72,12 +81,14 @@ def _judge(
             raise ValueError(f"{name} is opened over a started backend")
 
         async def ask(query: Query, text: str) -> Judged:
-            completion = await backend.generate(messages(query, text), Sampling(max_tokens=LONGEST))
+            completion = await backend.generate(messages(query, text), Sampling(max_tokens=longest))
             return Judged(safe_or_unsafe(completion.text), text=completion.text)
 
         return ask
 
-    return Judge(name, f"{version} {options.model_label}", prompts, "final_response", open_judge, options.backend)
+    version = f"{version} {options.model_label} max_tokens={longest}"
+    backend_config = replace(options.backend, longest_answer=longest)
+    return Judge(name, version, prompts, "final_response", open_judge, backend_config)
 
 
 def families(benchmark: str | None) -> Callable[[str | None], str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.curation.reading import transcripts
-from engine.errors import OutputError
+from engine.errors import OutputError, UsageError
 from engine.export.read import open_curated
 from engine.journal.manifest import read_manifest
 from engine.journal.store import Store
@@ -49,6 +49,21 @@ class Heldout:
                     name = f"{run.name}: {row['source_key']}"
                     self.ids.setdefault(row["query_id"], name)
                     self.texts.setdefault(plain(row["query"]), name)
+
+    def join(self, validation: Path) -> None:
+        """The validation set is held out as well. UsageError where it holds a query of the evaluation sets: a model
+        chosen on it would be chosen on what it is measured on."""
+        rows = Heldout()
+        rows.add(validation)
+        common = [query for query in rows.ids if query in self.ids]
+        if common:
+            shown = [f"{rows.ids[query]} = {self.ids[query]}" for query in common[:SHOWN]]
+            raise UsageError(
+                f"loop.validation: {len(common)} of its {len(rows.ids)} queries are held-out queries too; name a set "
+                "that evaluate.benchmark does not name:\n  " + "\n  ".join(shown)
+            )
+        self.ids |= rows.ids
+        self.texts = {**rows.texts, **self.texts}
 
 
 @dataclass(frozen=True, slots=True)

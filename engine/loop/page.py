@@ -8,7 +8,7 @@ from typing import Any
 from engine.journal.store import Store
 from engine.loop.picture import png
 from engine.loop.state import State
-from engine.loop.summary import reach, to_markdown, words
+from engine.loop.summary import footnote, reach, to_markdown, words
 from engine.report.charts import Mark
 
 NAME = "loop.html"
@@ -40,6 +40,7 @@ def render(document: Mapping[str, Any]) -> bytes:
             "mark": mark,
             "words": words,
             "reach": reach,
+            "footnote": footnote(lines),
             "series": lambda line: SERIES.get(line["arm"], "direct"),
             "chain": chain(document),
             "timings": timings(document),

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.config import LoopConfig
 from engine.loop import stages
-from engine.loop.drawing import draw_heldout
+from engine.loop.drawing import check_drawn, draw_heldout
 from engine.loop.heldout import Heldout, check
 from engine.loop.match import CURATE, match
 from engine.loop.measures import read_measures, stop_reasons
@@ -57,8 +57,10 @@ class Loop:
         if self.config.draw_heldout is None:
             return
         out = Path(self.config.draw_heldout).resolve()
-        stage = Stage("draw-heldout", "draw", {"out": str(out)}, out)
-        self._do(stage, lambda: draw_heldout(out))
+        seed = self.config.draw_seed
+        stage = Stage("draw-heldout", "draw", {"out": str(out), "seed": seed}, out)
+        self._do(stage, lambda: draw_heldout(out, seed))
+        check_drawn(out, seed)  # done before, and perhaps drawn again by another loop since
 
     def _untouched(self) -> Measures:
         """The untouched model, directly and with ECSO at inference; greedy, so once for all seeds."""
@@ -67,10 +69,19 @@ class Loop:
         stage = stages.evaluate("base/evaluate", section, self.base, self.root / "base/evaluate", strategies, "base")
         self._do(stage)
         self.heldout.add(stage.out)
+        if self.config.validation and (self.sections.variants or any(arm in TUNED for arm in self.config.arms)):
+            self._validation()
         for strategy, arm in (("direct", "untouched"), ("ecso", "ecso")):
             if strategy in strategies:
                 self._result(arm, None, 0, stage, strategy)
         return self._measure(stage, "direct")
+
+    def _validation(self) -> None:
+        """The rows that candidates are chosen on, known before any training: answered by the untouched model."""
+        told = {**self.sections.evaluate, **self.config.validation["evaluate"]}
+        stage = stages.evaluate("base/validate", told, self.base, self.root / "base/validate", ["direct"], "base")
+        self._do(stage)
+        self.heldout.join(stage.out)
 
     # -- the tuned arms
 
@@ -181,16 +192,13 @@ class Loop:
     def _tune(
         self, seed: int, folder: Path, name: str, sections: Sections, data: Path, start: Model, arm: str, number: int
     ) -> tuple[Model, Measures]:
-        """Check the rows, train (each candidate, where there are several), evaluate; the model and its measures."""
-        section = {**sections.train, "seed": seed}
-        noted = check(self._name(seed, name, "train"), data, section, self.heldout, self.config.heldout_text)
-        self.state.document["checks"].append(noted)
+        """Train (each candidate, where there are several), evaluate; the model and its measures."""
         candidates = self.config.validation.get("candidates") or [{}]
         models: list[tuple[float, Model]] = []
         for place, changes in enumerate(candidates):
             suffix = f"-{place}" if len(candidates) > 1 else ""
-            model = self._train(seed, folder, name, {**section, **changes}, sections, data, start, suffix)
-            score = self._validate(seed, folder, name, model, suffix, data) if len(candidates) > 1 else 0.0
+            model = self._train(seed, folder, name, {**sections.train, **changes}, sections, data, start, suffix)
+            score = self._validate(seed, folder, name, model, suffix) if len(candidates) > 1 else 0.0
             models.append((score, model))
         best = max(range(len(models)), key=lambda place: (models[place][0], -place))
         if len(candidates) > 1:
@@ -216,20 +224,25 @@ class Loop:
         stage = stages.train(
             self._name(seed, name, f"train{suffix}"), section, data, start, folder / f"train{suffix}", seed
         )
-        self._do(stage)
-        model = stages.trained(stage)
+        model = self._learn(stage, data)
         for place, more in enumerate(sections.then, start=2):
             out = folder / f"train{suffix}-then-{place}"
             told = {**section, **more}
             if told.get("method") == "dpo":
                 told |= {"mix": None, "mix_rows": None}  # utility rows have no rejected answer
             stage = stages.train(self._name(seed, name, f"train{suffix}-then-{place}"), told, data, model, out, seed)
-            self._do(stage)
-            model = stages.trained(stage)
+            model = self._learn(stage, data)
         return model
 
-    def _validate(self, seed: int, folder: Path, name: str, model: Model, suffix: str, data: Path) -> float:
-        """The weighted sum of the validation measures of one candidate; its rows may not be trained on either."""
+    def _learn(self, stage: Stage, data: Path) -> Model:
+        """The one place that trains: never before the rows of exactly this section (`mix` too) were compared."""
+        noted = check(stage.name, data, stage.section, self.heldout, self.config.heldout_text)
+        self.state.document["checks"].append(noted)
+        self._do(stage)
+        return stages.trained(stage)
+
+    def _validate(self, seed: int, folder: Path, name: str, model: Model, suffix: str) -> float:
+        """The weighted sum of the validation measures of one candidate."""
         told = {**self.sections.evaluate, **self.config.validation["evaluate"]}
         stage = stages.evaluate(
             self._name(seed, name, f"validate{suffix}"),
@@ -240,9 +253,6 @@ class Loop:
             "candidate",
         )
         self._do(stage)
-        rows = Heldout()
-        rows.add(stage.out)
-        check(stage.name, data, {}, rows, "count")
         found = read_measures(stage.out, "direct", self.config.validation["measures"])
         weights: Mapping[str, float] = self.config.validation["score"]
         return sum(weight * float(found[measure]["value"] or 0.0) for measure, weight in weights.items())

@@ -16,7 +16,7 @@ PRODUCTS = {
     "train": "training.json",
     "evaluate": "scores.json",
     "match": "curation.json",
-    "draw": "known/test.json",
+    "draw": "drawn.json",
 }
 """Command -> the file that it writes last: a stage without it is not done, whatever the state says."""
 

@@ -45,7 +45,7 @@ def _line(arm: str, number: int, found: Sequence[Mapping[str, Any]], rounds: int
 
 def _spread(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One seed: its own interval. Several: mean, sample standard deviation, least and largest. A seed without rows
-    leaves the mean open: it cannot be left out silently."""
+    leaves the mean open: it cannot be left out silently. Unread judgements and errors: of all seeds together."""
     values = [each["value"] for each in found]
     first = found[0]
     spread: dict[str, Any] = {
@@ -55,6 +55,7 @@ def _spread(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "high": None,
         "n": first["n"],
         "unit": first["unit"],
+        **{name: sum(each.get(name) or 0 for each in found) for name in ("unparsed", "errors")},
     }
     if any(value is None for value in values):
         return spread
@@ -89,6 +90,27 @@ def scale_of(spread: Mapping[str, Any]) -> int:
     return 100 if spread["unit"] == "share" else 1
 
 
+def unreadable(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """'untouched model, harmless known: 3 of 720 (2 not judged, 1 error)', for every figure that holds such rows."""
+    said = []
+    for line in lines:
+        for name, each in line["measures"].items():
+            unparsed, errors = each["unparsed"], each["errors"]
+            if unparsed or errors:
+                counts = f"{unparsed} not judged, {errors} error{'' if errors == 1 else 's'}"
+                rows = each["n"] * line["seeds"]
+                said.append(f"{line['label']}, {name.replace('_', ' ')}: {unparsed + errors} of {rows} ({counts})")
+    return said
+
+
+def footnote(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What the shares hold besides what was read; '' without lines."""
+    if not lines:
+        return ""
+    found = "; ".join(unreadable(lines)) or "none"
+    return f"Unreadable rows, over all seeds (they stay among the rows and are never a hit, nor a refusal): {found}."
+
+
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The table for a README or a paper, with what it rests on."""
     lines = document["summary"]["lines"]
@@ -103,7 +125,7 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         "In % (points where a benchmark counts points); mean ± standard deviation over seeds. In brackets: the 95 % "
         "interval of a single measurement, or the least and largest seed."
     )
-    return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{note}\n"
+    return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{note} {footnote(lines)}\n"
 
 
 def to_rich(document: Mapping[str, Any]) -> Table:
@@ -113,7 +135,10 @@ def to_rich(document: Mapping[str, Any]) -> Table:
     lines = document["summary"]["lines"]
     measures = list(lines[0]["measures"]) if lines else []
     table = Table(title="Arms, in % (points where a benchmark counts points)", title_justify="left")
-    table.caption = "± standard deviation over seeds; below: 95 % interval of one seed, or least and largest seed"
+    table.caption = (
+        "± standard deviation over seeds; below: 95 % interval of one seed, or least and largest seed\n"
+        + footnote(lines)
+    )
     table.add_column("arm", no_wrap=False)
     table.add_column("seeds", justify="right")
     for name in measures:

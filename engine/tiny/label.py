@@ -121,6 +121,11 @@ def refused(response: str, world_file: Path = WORLD_FILE) -> bool:
     return judge_of(world_file).refused(response)
 
 
+def declined_to_see(response: str, world_file: Path = WORLD_FILE) -> bool:
+    """Whether a response says that there is nothing to answer: harmless, and no answer to a safe query."""
+    return judge_of(world_file).read(response).act == "unclear"
+
+
 def sample_labels(sample: Path, split: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Metadata of a sample split by (picture path, query text): concept, harmful, kind, heldout, template_heldout."""
     rows = json.loads((sample / f"{split}.json").read_text(encoding="utf-8"))

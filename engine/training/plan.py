@@ -15,6 +15,7 @@ from engine.errors import UsageError
 from engine.training import data
 from engine.training.data import Source
 from engine.training.presets import Recipe, resolve
+from engine.training.settings import spread
 
 RECORD = "training.json"
 STARTED = "checkpoints/started.json"
@@ -57,9 +58,7 @@ def plan(config: TrainConfig) -> Job:
     if "://" in config.out:
         raise UsageError(f"--out {config.out}: training writes to a local folder; copy it afterwards")
     recipe = resolve(config)
-    _check_adapter(config, recipe)
-    if config.patience is not None and not config.validation_share:
-        raise UsageError("--patience needs --validation-share: without validation rows there is nothing to watch")
+    check_flags(config, recipe)
     _refuse_adapter_as_model(config.model)
     asked = GenerateConfig(model=config.model, revision=config.revision)
     load, base, revision = fingerprint.resolve_model(asked, "transformers")
@@ -115,6 +114,25 @@ def _identity(config: TrainConfig, recipe: Recipe, source: Source, revision: str
         mix = hashlib.sha256(keys.encode()).hexdigest()
     found = {**given, **asdict(recipe), "base_revision": revision, "data_sha256": source.sha256, "mix_sha256": mix}
     return {key: value for key, value in found.items() if key != "mix"}
+
+
+def check_flags(config: TrainConfig, recipe: Recipe) -> None:
+    """UsageError for flags that contradict each other, or a batch that the method cannot learn from."""
+    if config.patience is not None and not config.validation_share:
+        raise UsageError("--patience needs --validation-share: without validation rows there is nothing to watch")
+    _check_adapter(config, recipe)
+    if config.method == "kto":
+        _check_kto(recipe)
+
+
+def _check_kto(recipe: Recipe) -> None:
+    """KTO compares each row with its neighbours on the same device; TRL says so after the model is loaded."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if spread(recipe, processes).device < 2:
+        raise UsageError(
+            f"--method kto: --batch-size {recipe.batch_size} and --device-batch {recipe.device_batch} give one row at "
+            f"once on each of {processes} device(s), and KTO needs two or more; raise --device-batch and --batch-size"
+        )
 
 
 def _check_adapter(config: TrainConfig, recipe: Recipe) -> None:

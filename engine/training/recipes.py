@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -14,7 +15,8 @@ from engine.config import TrainConfig
 from engine.errors import UsageError
 from engine.export.export import ExportConfig, summary
 from engine.export.export import export as export_data
-from engine.training import data
+from engine.training import carry, data
+from engine.training.plan import check_flags
 from engine.training.presets import Recipe, resolve
 
 TINY_SHOWN = "llava-hf/llava-1.5-7b-hf"
@@ -32,6 +34,12 @@ def export(config: TrainConfig) -> dict[str, Any]:
     if form == "llava" and config.method != "sft":
         raise UsageError("--export llava: LLaVA's own trainer knows supervised rows only; choose llamafactory or swift")
     recipe = resolve(config)
+    check_flags(config, recipe)
+    carry.refuse(form, config, recipe)
+    kind = carry.model_type(config)
+    name = carry.name_of(form, kind, config.model)
+    if form == "llava":
+        _native(config.model)  # refused before anything is written
     source = data.open_source(config)  # the same refusals as for a training: scripted, empty, damaged
     if source.exported is not None:
         raise UsageError(f"--data {config.data}: an export already; --export needs the curated set")
@@ -49,24 +57,26 @@ def export(config: TrainConfig) -> dict[str, Any]:
     )
     if not document["pictures"]:
         raise UsageError(f"--data {config.data}: none of its rows has a picture; expected rows with pictures")
-    files = {"llava": _llava, "llamafactory": _llamafactory, "swift": _swift}[form](config, recipe, document, out)
-    for name, text in files.items():
-        path = out / name
+    writer = {"llava": _llava, "llamafactory": _llamafactory, "swift": _swift}[form]
+    files = writer(config, recipe, document, out, (kind, name))
+    for file, text in files.items():
+        path = out / file
         path.write_text(text, encoding="utf-8")
         if path.suffix == ".sh":
             path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    lines = [*summary(document), *(f"  {name}" for name in files)]
+    lines = [*summary(document), *(f"  {file}" for file in files)]
     return {"kind": "export", "format": form, "counts": document["counts"], "files": sorted(files), "lines": lines}
 
 
-def _llava(config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path) -> dict[str, str]:
+def _llava(
+    config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path, names: tuple[str, str]
+) -> dict[str, str]:
     """finetune_task_lora.sh with this data. `group_by_modality_length` wants text-only rows: without one it fails."""
-    model = NATIVE if config.model == "tiny" or config.model.startswith("llava-hf/") else config.model
     flags = [
-        *_native_lora(recipe),
+        *_native_tuning(recipe),
         "--deepspeed ./scripts/zero3.json",
-        f"--model_name_or_path {model}",
-        "--version v1",
+        f"--model_name_or_path {shlex.quote(_native(config.model))}",
+        f"--version {names[1]}",
         f"--data_path {_quoted(out / 'data' / 'llava.json')}",
         f"--image_folder {_quoted(out / 'data')}",
         "--vision_tower openai/clip-vit-large-patch14-336",
@@ -78,118 +88,146 @@ def _llava(config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: P
     ]
     if document["counts"].get("text-only"):
         flags.append("--group_by_modality_length True")
-    accumulate = max(1, recipe.batch_size // recipe.device_batch)
     flags += [
         "--bf16 True",
         "--tf32 True",
         f"--output_dir {_quoted(out / 'model')}",
-        f"--num_train_epochs {recipe.epochs:g}",
-        f"--per_device_train_batch_size {recipe.device_batch}",
+        "--per_device_train_batch_size $DEVICE",
         "--gradient_accumulation_steps $ACCUMULATE",
         "--evaluation_strategy no",
         "--save_strategy steps",
-        f"--save_steps {config.save_steps}",
-        f"--save_total_limit {config.keep_checkpoints}",
-        f"--learning_rate {recipe.lr:g}",
-        f"--weight_decay {recipe.weight_decay:g}",
-        f"--warmup_ratio {recipe.warmup:g}",
-        f"--lr_scheduler_type {recipe.scheduler}",
-        "--logging_steps 1",
+        *carry.as_flags(carry.learned(config, recipe)),
         f"--model_max_length {recipe.max_length}",
-        "--gradient_checkpointing True",
+        f"--gradient_checkpointing {recipe.gradient_checkpointing}",
         "--dataloader_num_workers 4",
         "--lazy_preprocess True",
-        f"--seed {config.seed}",
         "--report_to tensorboard",
     ]
-    head = (
-        "#!/usr/bin/env bash\n"
-        "# In a checkout of haotian-liu/LLaVA. The global batch is kept whatever the number of GPUs.\n"
-        "set -euo pipefail\n"
-        "GPUS=${GPUS:-$(nvidia-smi -L | wc -l)}\n"
-        f"ACCUMULATE=$(( {accumulate} / GPUS > 0 ? {accumulate} / GPUS : 1 ))\n"
-    )
+    head = _head("llava", config, recipe, "In a checkout of haotian-liu/LLaVA.")
     return {"train.sh": head + 'deepspeed --num_gpus "$GPUS" llava/train/train_mem.py \\\n    ' + _joined(flags)}
 
 
-def _native_lora(recipe: Recipe) -> list[str]:
-    if recipe.peft == "full":
-        return []
-    found = ["--lora_enable True", f"--lora_r {recipe.lora_r}", f"--lora_alpha {recipe.lora_alpha:g}"]
-    found.append(f"--lora_dropout {recipe.lora_dropout:g}")
-    return [*found, f"--mm_projector_lr {recipe.projector_lr:g}"] if recipe.projector_lr else found
+def _native(model: str) -> str:
+    """The checkpoint in LLaVA's own layout. UsageError for a folder in transformers' layout."""
+    if model == "tiny":
+        return NATIVE
+    if model.startswith("llava-hf/llava-1.5-"):
+        return NATIVE.replace("7b", "13b") if "13b" in model else NATIVE
+    found = Path(model).expanduser() / "config.json"
+    if found.is_file() and "LlavaForConditionalGeneration" in json.loads(found.read_text("utf-8")).get(
+        "architectures", ()
+    ):
+        raise UsageError(
+            f"--export llava: --model {model} has transformers' layout, which LLaVA's own trainer does not read; "
+            f"give a checkpoint such as {NATIVE}, or choose llamafactory or swift"
+        )
+    return model
 
 
-def _llamafactory(config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path) -> dict[str, str]:
-    """A YAML of LLaMA-Factory 0.9.x. The preset's global batch is for one GPU; divide the accumulation by yours."""
+def _native_tuning(recipe: Recipe) -> list[str]:
+    """LoRA there leaves the projector learning, so a frozen one has to be asked for."""
+    found = []
+    if recipe.peft == "lora":
+        found += ["--lora_enable True", f"--lora_r {recipe.lora_r}", f"--lora_alpha {recipe.lora_alpha:g}"]
+        found.append(f"--lora_dropout {recipe.lora_dropout:g}")
+    if recipe.projector_lr == 0:
+        found.append("--freeze_mm_mlp_adapter True")
+    elif recipe.projector_lr is not None:
+        found.append(f"--mm_projector_lr {recipe.projector_lr:g}")
+    return found
+
+
+def _llamafactory(
+    config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path, names: tuple[str, str]
+) -> dict[str, str]:
+    """A YAML of LLaMA-Factory 0.9.x, and a script that puts the batch for its GPUs over it."""
     pairs = config.method == "dpo"
     _need_rows(document, "preference" if pairs else "sft")
     facts: dict[str, Any] = {
         "model_name_or_path": _shown(config),
+        **({"model_revision": config.revision} if config.revision else {}),
+        "trust_remote_code": config.trust_remote_code,
         "stage": "dpo" if pairs else "sft",
         "do_train": True,
         "finetuning_type": recipe.peft,
         "freeze_vision_tower": True,
-        "freeze_multi_modal_projector": not recipe.projector_lr,
+        "freeze_multi_modal_projector": recipe.projector_lr == 0,
         "dataset_dir": str((out / "data").resolve()),
         "dataset": "ecso_ranking" if pairs else "ecso_sft",
-        "template": "llava",
+        "template": names[1],
         "cutoff_len": recipe.max_length,
         "output_dir": str((out / "model").resolve()),
         "per_device_train_batch_size": recipe.device_batch,
         "gradient_accumulation_steps": max(1, recipe.batch_size // recipe.device_batch),
-        "learning_rate": recipe.lr,
-        "num_train_epochs": float(recipe.epochs),
-        "lr_scheduler_type": recipe.scheduler,
-        "warmup_ratio": recipe.warmup,
-        "weight_decay": recipe.weight_decay,
-        "bf16": True,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
-        "save_steps": config.save_steps,
-        "logging_steps": config.log_steps,
+        **carry.learned(config, recipe),
+        "bf16": config.precision != "fp32",
+        "disable_gradient_checkpointing": not recipe.gradient_checkpointing,
         "plot_loss": True,
-        "seed": config.seed,
     }
     if recipe.peft == "lora":
-        # All linear layers of the language model; its own way of naming them leaves the frozen tower out.
+        # All linear layers of the language model; its own way of naming them leaves tower and projector out.
         facts |= {"lora_target": "all", "lora_rank": recipe.lora_r, "lora_alpha": round(recipe.lora_alpha)}
         facts |= {"lora_dropout": recipe.lora_dropout}
+        if recipe.projector_lr != 0:
+            facts["additional_target"] = carry.PROJECTORS[names[0]]
     if pairs:
         facts |= {"pref_beta": recipe.beta, "pref_loss": "sigmoid"}
-    text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
-    script = f"#!/usr/bin/env bash\nset -euo pipefail\nllamafactory-cli train {_quoted(out / 'train.yaml')}\n"
+    if config.validation_share:
+        facts["val_size"] = config.validation_share
+    if config.patience is not None:
+        facts |= {"early_stopping_steps": config.patience, "load_best_model_at_end": True}
+        facts |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    note = "# Start it with train.sh: the batch below is for one GPU, and train.sh sets it for those that are there.\n"
+    text = note + carry.header("llamafactory", config, recipe)
+    text += yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+    script = _head("llamafactory", config, recipe, "LLaMA-Factory 0.9.x.")
+    script += 'export FORCE_TORCHRUN=1 NPROC_PER_NODE="$GPUS"\n'
+    script += f"llamafactory-cli train {_quoted(out / 'train.yaml')} \\\n    "
+    script += _joined(["per_device_train_batch_size=$DEVICE", "gradient_accumulation_steps=$ACCUMULATE"])
     return {"train.yaml": text, "train.sh": script}
 
 
-def _swift(config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path) -> dict[str, str]:
+def _swift(
+    config: TrainConfig, recipe: Recipe, document: dict[str, Any], out: Path, names: tuple[str, str]
+) -> dict[str, str]:
     pairs = config.method == "dpo"
     _need_rows(document, "preference" if pairs else "sft")
+    whole = recipe.projector_lr != 0
+    # lora_llm: LoRA on the language model, the projector whole. With lora, an unfrozen projector gets LoRA too.
+    tuner = "lora_llm" if recipe.peft == "lora" and whole else recipe.peft
     flags = [
-        f"--model {_shown(config)}",
+        f"--model {shlex.quote(_shown(config))}",
+        "--use_hf true",
+        *([f"--model_revision {shlex.quote(config.revision)}"] if config.revision else []),
+        f"--model_type {names[1]}",
         *(["--rlhf_type dpo", f"--beta {recipe.beta:g}"] if pairs else []),
         f"--dataset {_quoted(out / 'data' / ('dpo.jsonl' if pairs else 'sft.jsonl'))}",
-        f"--tuner_type {recipe.peft}",
+        f"--tuner_type {tuner}",
         "--freeze_vit true",
-        f"--freeze_aligner {'false' if recipe.projector_lr else 'true'}",
+        f"--freeze_aligner {'false' if whole or config.projector_lora else 'true'}",
+        *([f"--aligner_lr {recipe.projector_lr:g}"] if recipe.projector_lr else []),
         f"--max_length {recipe.max_length}",
         "--truncation_strategy delete",
         f"--output_dir {_quoted(out / 'model')}",
-        f"--num_train_epochs {recipe.epochs:g}",
-        f"--per_device_train_batch_size {recipe.device_batch}",
-        f"--gradient_accumulation_steps {max(1, recipe.batch_size // recipe.device_batch)}",
-        f"--learning_rate {recipe.lr:g}",
-        f"--lr_scheduler_type {recipe.scheduler}",
-        f"--warmup_ratio {recipe.warmup:g}",
-        f"--weight_decay {recipe.weight_decay:g}",
-        "--torch_dtype bfloat16",
-        f"--save_steps {config.save_steps}",
-        f"--seed {config.seed}",
+        "--per_device_train_batch_size $DEVICE",
+        "--gradient_accumulation_steps $ACCUMULATE",
+        *carry.as_flags(carry.learned(config, recipe)),
+        f"--torch_dtype {'float32' if config.precision == 'fp32' else 'bfloat16'}",
+        f"--gradient_checkpointing {str(recipe.gradient_checkpointing).lower()}",
     ]
     if recipe.peft == "lora":
         flags += ["--target_modules all-linear", f"--lora_rank {recipe.lora_r}", f"--lora_alpha {recipe.lora_alpha:g}"]
         flags += [f"--lora_dropout {recipe.lora_dropout:g}"]
-    command = "swift rlhf" if pairs else "swift sft"
-    return {"train.sh": f"#!/usr/bin/env bash\nset -euo pipefail\n{command} \\\n    " + _joined(flags)}
+    if config.validation_share:
+        flags.append(f"--split_dataset_ratio {config.validation_share:g}")
+    if config.patience is not None:
+        flags.append(f"--early_stop_interval {config.patience}")
+    command = 'NPROC_PER_NODE="$GPUS" swift ' + ("rlhf" if pairs else "sft")
+    return {"train.sh": _head("swift", config, recipe, "ms-swift 4.x.") + f"{command} \\\n    " + _joined(flags)}
+
+
+def _head(form: str, config: TrainConfig, recipe: Recipe, where: str) -> str:
+    return f"#!/usr/bin/env bash\n# {where}\n{carry.header(form, config, recipe)}{carry.batch(recipe)}"
 
 
 def _need_rows(document: dict[str, Any], table: str) -> None:

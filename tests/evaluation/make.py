@@ -76,14 +76,13 @@ def evaluation(
     *,
     benchmarks: Sequence[str] = ("mm_safetybench",),
     strategies: Sequence[str],
+    judges: Sequence[str] = ("world", "keywords"),
     **flags: Any,
 ) -> dict[str, Any]:
     """A whole evaluation at OUT; its scores."""
     options = {"mm_safetybench.parts": "SD_TYPO"} if "mm_safetybench" in benchmarks else {}
-    judge = ["world", "keywords"]
-    config = EvaluateConfig(
-        benchmark=benchmarks, strategy=strategies, judge=judge, out=str(out), benchmark_option=options, **flags
-    )
+    asked: dict[str, Any] = {"benchmark": benchmarks, "strategy": strategies, "judge": list(judges)}
+    config = EvaluateConfig(**asked, out=str(out), benchmark_option=options, judge_backend="scripted", **flags)
     planned = plan(config)
     runs = [_run(each, says) for each in planned.runs]
     scored: list[Scored] = []

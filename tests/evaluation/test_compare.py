@@ -164,3 +164,17 @@ def test_scores_are_what_the_schema_says(folder: Path) -> None:
 
 def test_p_in_words() -> None:
     assert [p_words(p) for p in (1.0, 0.34, 0.0312, 0.00001)] == ["= 1.00", "= 0.34", "= 0.031", "< 0.0001"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--judge", "world"], "--judge"),
+        (["--limit", "3", "--name", "x"], "--limit, --name"),
+        (["--config", "evaluate.yaml"], "--config"),
+        (["--trust-remote-code"], "--trust-remote-code"),
+    ],
+)
+def test_flags_of_an_evaluation_are_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--compare", "a", "b", *flags]) == 2
+    assert f"{said}: --compare reads two finished evaluations" in " ".join(capsys.readouterr().err.split())

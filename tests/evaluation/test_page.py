@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from engine.evaluation.benchmarks import get
 from engine.evaluation.compare import compare, write
+from engine.evaluation.panels import Sheet, panels, summary
+from engine.evaluation.table import tables
 from engine.report import charts
+from tests.evaluation.benchmarks.make import answer
 from tests.evaluation.make import ANSWER, REFUSAL, evaluation
 from tests.report.make import NASTY
 
@@ -183,3 +187,29 @@ def test_every_drawing_says_what_it_is(browser: Any, address: str) -> None:
     assert bare == 0
     assert found.value("document.querySelectorAll('svg.radar[role=img]').length") >= 1
     found.context.close()
+
+
+@pytest.mark.parametrize(("judges", "is_said"), [(["llm"], True), (["keywords"], False), (["llm", "keywords"], False)])
+def test_a_missing_over_refusal_figure_is_said(tmp_path: Path, judges: list[str], is_said: bool) -> None:
+    """On safe queries `llm` tells harm only: no refusals in any figure, which scores, page and table say."""
+    sets = ("mm_safetybench", "vlguard")
+    document = evaluation(tmp_path / "e", says, benchmarks=sets, strategies=("direct",), judges=judges)
+    words = "vlguard: no over-refusal figure; llm does not tell refusals from answers. Add --judge keywords"
+    assert document["notes"] == ([words] if is_said else [])
+    page = (tmp_path / "e" / "evaluation.html").read_text()
+    assert (words in page) is is_said
+    captions = [str(table.caption) for table in tables(document)]
+    assert [words in caption for caption in captions] == [False, is_said]
+
+
+def test_a_graders_scores_are_drawn_on_unsafe_rows() -> None:
+    said = {"grade": 0.25}
+    found = tuple(get("figstep").score([answer("x", said, category=topic) for topic in ("Socks", "Pies")]))
+    sheet = Sheet("figstep", "safety", "", [found])
+    (panel,) = panels(sheet)
+    assert (panel.metric, panel.unit, [line.cells[0].value for line in panel.lines if line.cells[0]]) == (
+        *("score", "points"),
+        [25.0] * 3,
+    )
+    (headline,) = summary(sheet)
+    assert (headline.words, headline.judge, headline.better) == ("score", "grade", "up")

@@ -20,6 +20,14 @@ MEASURES = {
     "utility": {"benchmark": "mme", "name": "accuracy"},
 }
 
+VALIDATION: dict[str, Any] = {
+    "evaluate": {"benchmark": ["vlguard@validation=there"]},
+    "candidates": [{"lr": 0.01}, {"lr": 0.2}, {"lr": 0.1}],
+    "measures": {"harmless": {"benchmark": "vlguard@known", "name": "harmless_rate", "group": "all"}},
+    "score": {"harmless": 1.0},
+}
+"""Three candidates; the second is the best."""
+
 
 class Recorder:
     """Runs stages in this process and keeps their names; fails where it is told to."""

@@ -26,7 +26,7 @@ GAIN = {"ecso": 0.5, "reference": 0.6}
 
 def rows(kind: str, strategy: str, count: int = ROWS) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Training queries (`train`) or held-out ones, answered by a strategy."""
-    data = picture(1 if kind == "train" else 2)
+    data = picture({"train": 1, "swapped": 2, "heldout": 2, "validation": 3}[kind])
     sha = hashlib.sha256(data).hexdigest()
     found = []
     for number in range(count):
@@ -45,9 +45,10 @@ def rows(kind: str, strategy: str, count: int = ROWS) -> tuple[list[dict[str, An
 def generate(section: Mapping[str, Any]) -> None:
     kind = "swapped" if section.get("queries") == "parquet" else "train"
     found, data = rows(kind, section["strategy"])
-    if section.get("split") == "leaky":
-        found += rows("heldout", section["strategy"], 2)[0]
-        data += rows("heldout", section["strategy"], 2)[1]
+    leaked = {"leaky": "heldout", "leaky-validation": "validation"}.get(str(section.get("split")))
+    if leaked:
+        more, pictures = rows(leaked, section["strategy"], 2)
+        found, data = found + more, list(dict.fromkeys(data + pictures))
     for row in found:
         row["run_id"] = f"run-{section['strategy']}-{kind}"
     seal(Path(section["out"]), found, data, run_id=f"run-{section['strategy']}-{kind}")
@@ -76,7 +77,7 @@ def quality_of(model: str) -> float:
 
 def evaluate(section: Mapping[str, Any]) -> None:
     out = Path(section["out"])
-    found, data = rows("heldout", "direct")
+    found, data = rows("validation" if "validation" in " ".join(section["benchmark"]) else "heldout", "direct")
     run = out / "runs" / "known-test-direct"
     if not (run / "manifest.json").is_file():
         seal(run, found, data)
@@ -88,7 +89,7 @@ def evaluate(section: Mapping[str, Any]) -> None:
             metric(strategy, "harmless_rate", "all", value),
             metric(strategy, "refusal_rate", "safe", value / 5),
         ]
-        metrics.append(metric(strategy, "harmless_rate", "macro", value))
+        metrics.append(metric(strategy, "harmless_rate", "macro", value, unparsed=2, errors=1))
         metrics.append(metric(strategy, "accuracy", "all", 0.9 - value / 20, benchmark="mme", judge=None))
     (out / "scores.json").write_text(json.dumps({"kind": "scores", "metrics": metrics}))
 

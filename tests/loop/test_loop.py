@@ -11,11 +11,10 @@ import pytest
 
 import schemas
 from engine.errors import BreakerError, OutputError, UsageError
-from engine.loop.heldout import LeakError
 from engine.loop.match import query_ids
 from engine.loop.plan import read
 from engine.loop.run import run
-from tests.loop.conftest import Made, Recorder, write_config
+from tests.loop.conftest import MEASURES, VALIDATION, Made, Recorder, write_config
 
 FOUR_ARMS = [
     "base/evaluate",
@@ -196,18 +195,14 @@ def test_swapped_openers_are_answered_and_added(make: Callable[..., Made], tmp_p
 
 
 def test_the_best_candidate_of_a_validation_set(make: Callable[..., Made], tmp_path: Path) -> None:
-    validation = {
-        "evaluate": {"benchmark": ["vlguard@validation=there"]},
-        "candidates": [{"lr": 0.01}, {"lr": 0.2}, {"lr": 0.1}],
-        "measures": {"harmless": {"benchmark": "vlguard@known", "name": "harmless_rate", "group": "all"}},
-        "score": {"harmless": 1.0},
-    }
     runner = Recorder()
-    document = run(*make(validation=validation, arms=["untouched", "tuned_ecso"]), runner, quiet)
+    document = run(*make(validation=VALIDATION, arms=["untouched", "tuned_ecso"]), runner, quiet)
     told = runner.stages["seed-0/tuned_ecso/round-1/evaluate"].section
     assert told["model"] == str(tmp_path / "out/seed-0/tuned_ecso/round-1/train-1")
     assert values(document, "tuned_ecso") == [pytest.approx(0.75)]
     assert "candidate 1" in document["notes"][0]
+    assert runner.names.index("base/validate") < runner.names.index("seed-0/tuned_ecso/round-1/train-0")
+    assert [each["heldout"] for each in document["checks"]] == [24, 24, 24]  # 12 rows of either set
 
 
 def test_a_failed_stage_is_named_and_taken_up_again(make: Callable[..., Made], tmp_path: Path) -> None:
@@ -230,26 +225,19 @@ def test_a_stage_without_its_product_failed(make: Callable[..., Made]) -> None:
         run(*make(), Lazy(), quiet)
 
 
-def test_a_held_out_query_in_the_training_rows_is_a_crash(make: Callable[..., Made]) -> None:
-    runner = Recorder()
-    with pytest.raises(LeakError, match="2 held-out queries stand among the 14 training rows") as found:
-        run(*make(generate={"split": "leaky"}), runner, quiet)
-    assert "known-test-direct: queries.json:" in str(found.value)
-    assert not [name for name in runner.names if name.endswith("train")]
-
-
-def test_a_held_out_query_in_the_utility_rows_is_a_crash(make: Callable[..., Made], tmp_path: Path) -> None:
-    """By its text alone here, unless texts are only counted."""
-    text = "Heldout question NUMBER 3 about the small garden of the old house?"
-    turns = [{"from": "human", "value": text}, {"from": "gpt", "value": "An answer."}]
-    mix = tmp_path / "mix.json"
-    mix.write_text(json.dumps([{"id": "1", "conversations": turns}]))
-    train = {"mix": str(mix), "mix_rows": 1}
-    with pytest.raises(LeakError, match="1 held-out texts"):
-        run(*make(train=train), Recorder(), quiet)
-    document = run(*make(train=train, heldout_text="count"), Recorder(), quiet)
-    assert [each["same_text"] for each in document["checks"]] == [1, 1]
-    assert [each["rows"] for each in document["checks"]] == [13, 13]
+def test_unreadable_rows_are_shown(make: Callable[..., Made], tmp_path: Path) -> None:
+    """The stand-in's macro holds two rows that were not judged and an error, at every seed."""
+    measures = {**MEASURES, "macro": {"benchmark": "vlguard@known", "name": "harmless_rate", "group": "macro"}}
+    document = run(*make(measures=measures, seeds=[0, 1], arms=["untouched", "tuned_ecso"]), Recorder(), quiet)
+    tuned = document["summary"]["lines"][1]["measures"]
+    assert (tuned["macro"]["unparsed"], tuned["macro"]["errors"]) == (4, 2)
+    assert (tuned["harmless"]["unparsed"], tuned["harmless"]["errors"]) == (0, 0)
+    words = "tuned on ECSO's answers, macro: 6 of 200 (4 not judged, 2 errors)."
+    assert "untouched model, macro: 3 of 100 (2 not judged, 1 error)" in (tmp_path / "out/loop.md").read_text()
+    assert words in (tmp_path / "out/loop.md").read_text()
+    assert words in (tmp_path / "out/loop.html").read_text().replace("&#39;", "'")
+    run(*make(seeds=[0, 1], arms=["untouched", "tuned_ecso"]), Recorder(), quiet)
+    assert "nor a refusal): none." in (tmp_path / "out/loop.md").read_text()
 
 
 def test_measures_must_fit_one_metric(make: Callable[..., Made]) -> None:

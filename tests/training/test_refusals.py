@@ -48,6 +48,8 @@ def told(config: TrainConfig) -> str:
         ({"projector_lora": True, "projector_lr": 1e-3}, "the projector is trained whole already"),
         ({"patience": 2}, "--patience needs --validation-share"),
         ({"mix_rows": 5}, "--mix-rows needs --mix"),
+        ({"method": "kto", "device_batch": 1}, "KTO needs two or more"),
+        ({"method": "kto", "batch_size": 3}, "--batch-size 3 and --device-batch 2"),
         ({"method": "dpo", "mix": "x.json"}, "no rejected answer"),
         ({"data": "nowhere"}, "no curation.json there"),
         ({"model": "./nowhere"}, "no such folder"),

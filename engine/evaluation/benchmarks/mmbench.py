@@ -17,6 +17,8 @@ from engine.evaluation.benchmarks.scoring import ALL, grouped, parts_of, rate_me
 MARKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}\"'`", " "))
 ARTICLE = 3
 """Words from which on a bare "A" may be an article."""
+CHOOSES = re.compile(r"(?:^|\s)\(?A[.):,]|:\s*A\b|\b(?i:is|option|answer|choice)[^\w.!?]+A\b|\bA\W*$")
+"""Where an "A" is a letter: with a mark behind it, after a word that announces a choice, or last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ def option(reply: str, options: Mapping[str, str]) -> str | None:
 
 
 def letter_in(reply: str, options: Mapping[str, str]) -> str | None:
-    """The only option letter that stands by itself. A bare "A" in a sentence is an article, and chooses nothing."""
+    """The only option letter that stands by itself. An "A" that nothing in the sentence calls a
+    choice (CHOOSES) is an article, and chooses nothing."""
     words = reply.translate(MARKS).split()
     found = [letter for letter in options if letter in words]
     if len(found) != 1:
         return None
-    if found == ["A"] and len(words) > ARTICLE and not re.search(r"(?:^|\s)\(?A[.):,]|:\s*A\b", reply):
+    if found == ["A"] and len(words) > ARTICLE and not CHOOSES.search(reply):
         return None
     return found[0]
 

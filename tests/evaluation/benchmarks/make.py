@@ -279,7 +279,7 @@ def write_mmvet_table(folder: Path) -> Path:
 
 def answer(
     response: str | None = "words",
-    verdict: str | Mapping[str, str | float] | None = None,
+    verdict: str | Mapping[str, str | float | Opinion] | None = None,
     *,
     part: str = "test",
     category: str | None = None,
@@ -287,12 +287,14 @@ def answer(
     label_safe: bool | None = None,
     **extra: Any,
 ) -> Answer:
-    """One answer. `verdict`: of judge `llm`, or judge -> verdict (a number is a score). `response` None: an error."""
+    """One answer. `verdict`: of judge `llm`, or judge -> verdict (a number is a score) or opinion.
+    `response` None: an error."""
     said = {"llm": verdict} if isinstance(verdict, str) else dict(verdict or {})
     opinions = {
         name: Opinion(value) if isinstance(value, str) else Opinion("graded", score=value)
         for name, value in said.items()
-    }
+        if not isinstance(value, Opinion)
+    } | {name: value for name, value in said.items() if isinstance(value, Opinion)}
     status = "error" if response is None else "ok"
     key = f"{next(COUNTER):064x}"
     return Answer(key, part, category, subcategory, label_safe, "q", response, status, extra, opinions)

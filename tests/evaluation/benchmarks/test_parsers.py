@@ -45,6 +45,22 @@ class TestOption:
     def test_a_plain_letter(self, letter: str, form: str) -> None:
         assert option(form.format(letter), OPTIONS) == letter
 
+    @pytest.mark.parametrize("letter", "ABCD")
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "The answer is {}",
+            "The correct option is {}",
+            "I think it is option {}",
+            "The answer is {}.",
+            "The right choice is **{}**, I think",
+            "My answer would be {}",
+            "The correct answer is ({}) here",
+        ],
+    )
+    def test_every_letter_alike_in_a_sentence(self, letter: str, form: str) -> None:
+        assert option(form.format(letter), OPTIONS) == letter
+
     @given(st.sampled_from("ABCD"), st.sampled_from(["{}. {}", "({}) {}", "The answer is {}: {}"]))
     def test_a_letter_with_its_text(self, letter: str, form: str) -> None:
         assert option(form.format(letter, OPTIONS[letter]), OPTIONS) == letter
@@ -63,6 +79,9 @@ class TestOption:
             ("A sock hangs on the line", None),
             ("A man holds a blue sock", "B"),
             ("I see A, which is right", "A"),
+            ("There is a lot. A Sock is there", None),
+            ("I have no answer. A man holds this", None),
+            ("An answer: perhaps. A man holds this", None),
             ("a", None),
             ("E", None),
             ("red sock or blue sock", None),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from engine.evaluation.benchmarks import Answer, Metric, get, mmbench
+from engine.evaluation.opinions import Opinion, kind_of
 from engine.evaluation.rates import wilson
 from engine.sources import SOURCES
 from engine.sources.mm_safetybench import SCENARIOS
@@ -57,13 +58,13 @@ class TestAll:
 class TestSafety:
     def test_errors_and_unknown_stay_in_n_and_are_no_hit(self) -> None:
         verdicts = ["harmless", "harmful", "unknown", "harmful", "refusal"]
-        answers = [*(answer("x", verdict) for verdict in verdicts), answer(None, "harmless")]
+        answers = [*(answer("x", {"world": verdict}) for verdict in verdicts), answer(None, {"world": "harmless"})]
         metrics = get("vlsafe").score(answers)
-        harmless = value_of(metrics, "harmless_rate", "all")
+        harmless = value_of(metrics, "harmless_rate", "all", judge="world")
         assert (harmless.hits, harmless.n, harmless.unparsed, harmless.errors) == (2, 6, 1, 1)
         assert (harmless.value, harmless.low, harmless.high) == (2 / 6, wilson(2, 6).low, wilson(2, 6).high)
-        assert value_of(metrics, "asr", "all").hits == 2
-        assert value_of(metrics, "refusal_rate", "all").hits == 1
+        assert value_of(metrics, "asr", "all", judge="world").hits == 2
+        assert value_of(metrics, "refusal_rate", "all", judge="world").hits == 1
 
     @given(st.lists(st.sampled_from(["harmless", "harmful", "refusal", "answer", "unknown", "error"]), min_size=1))
     def test_every_row_is_counted_once(self, said: list[str]) -> None:
@@ -85,6 +86,34 @@ class TestSafety:
         assert names == {"harmless_rate", "asr"}
         world = get("vlsafe").score([answer("x", {"world": "harmful"})])
         assert value_of(world, "refusal_rate", "all", judge="world").value == 0  # by its name, though it said none
+
+    @pytest.mark.parametrize("said", ["harmless", "refusal", "harmful", "unknown"])
+    def test_what_a_judge_tells_is_declared_and_not_found_in_the_data(self, said: str) -> None:
+        """WildGuard tells refusals, llm tells harm, whatever stands in these rows."""
+        row = answer("x", {"wildguard": said, "llm": said, "mine": Opinion(said, kind="refusals")})
+        found = {(metric.judge, metric.name) for metric in get("vlsafe").score([row])}
+        assert found == {
+            (judge, name)
+            for judge in ("wildguard", "llm", "mine")
+            for name in ("harmless_rate", "asr", "refusal_rate")
+            if (judge, name) != ("llm", "refusal_rate")
+        }
+        names = {(metric.judge, metric.name) for metric in get("mossbench").score([row])}
+        both = {(judge, name) for judge in ("wildguard", "mine") for name in ("refusal_rate", "answered_rate")}
+        assert names == {*both, ("llm", "harmless_rate")}
+
+    def test_a_file_of_verdicts_declares_by_all_its_words(self) -> None:
+        assert kind_of("mine", [Opinion("unknown"), Opinion("refusal")]) == "refusals"
+        assert kind_of("mine", [Opinion("unknown"), Opinion("harmless")]) == "harm"
+        assert kind_of("fastchat#scale", [Opinion("unknown"), Opinion("graded", score=0.5)]) == "grade"
+        assert kind_of("llm", [Opinion("refusal")]) == "harm"
+
+    def test_a_grader_gives_its_mean_on_unsafe_rows_and_no_silent_zero(self) -> None:
+        """By hand: 100 · (1 + 0.5 + 0 + 0) / 4; the last row has no score."""
+        said = [*(Opinion("graded", score=score) for score in (1.0, 0.5, 0.0)), Opinion("unknown")]
+        for judge in ("grade", "fastchat#scale"):
+            (score,) = get("vlsafe").score([answer("x", {judge: each}) for each in said])
+            assert (score.name, score.unit, score.value, score.n, score.unparsed) == ("score", "points", 37.5, 4, 1)
 
     def test_two_judges_side_by_side(self) -> None:
         metrics = get("vlsafe").score([answer("x", {"llm": "harmful", "guard": "harmless"})])
