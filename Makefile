@@ -30,6 +30,9 @@ bars: .venv/.test
 	mkdir -p docs/benchmarks
 	ECSO_CHAOS_KILLS=20 .venv/bin/python -m pytest -q -s tests/chaos/test_chaos.py
 	ECSO_ENGINE_KILLS=4 .venv/bin/python -m pytest -q -s tests/chaos/test_engine_kills.py
+	ECSO_BARS=1 .venv/bin/python -m pytest -q tests/jobs/test_lineage.py
+	.venv/bin/python -m engine.loop --config examples/tiny_loop.yaml --out loops/tiny
+	.venv/bin/python -m engine.loop --config examples/tiny_ablations.yaml --out loops/ablations
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
 	.venv/bin/python -m benchmarks.overhead memory | tee docs/benchmarks/overhead-memory.txt
 	.venv/bin/python -m benchmarks.overhead scaling | tee docs/benchmarks/overhead-scaling.txt

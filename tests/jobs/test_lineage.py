@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -249,6 +250,7 @@ def test_a_source_that_was_emptied_meanwhile(tmp_path: Path, cluster: None) -> N
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.s3
+@pytest.mark.skipif("ECSO_BARS" not in os.environ, reason="a minute and a half: run by `make bars` (ECSO_BARS=1)")
 def test_a_lineage_on_an_object_store(bucket: str, tmp_path: Path) -> None:
     """Two versions on s3://, each by a process of its own, as a schedule starts it."""
     for stop in (6, 9):
