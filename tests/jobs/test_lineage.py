@@ -252,8 +252,8 @@ def test_a_source_that_was_emptied_meanwhile(tmp_path: Path, cluster: None) -> N
 @pytest.mark.s3
 @pytest.mark.skipif("ECSO_BARS" not in os.environ, reason="a minute and a half: run by `make bars` (ECSO_BARS=1)")
 def test_a_lineage_on_an_object_store(bucket: str, tmp_path: Path) -> None:
-    bucket = f"{bucket}-lineage"  # a prefix of its own: the bucket is shared with other tests of the process
     """Two versions on s3://, each by a process of its own, as a schedule starts it."""
+    bucket = f"{bucket}-lineage"  # a prefix of its own: the bucket is shared with other tests of the process
     for stop in (6, 9):
         folder = folder_of(tmp_path / "in", lines(0, stop))
         command = [sys.executable, "-m", "engine.generate", "--queries", "folder", "--path", str(folder)]
