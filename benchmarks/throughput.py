@@ -7,6 +7,9 @@ b  step by step: all answers through `LLM.generate`, then all judgements, then a
 c  row by row: `model.generate` of transformers, one call at a time, as the method's own scripts do (on fewer rows)
 d  the bound: all prompts known in advance and pushed through one `LLM.generate` in picture order
 
+With `--threads 1` on two cores, the engine computes on one core, and whatever feeds it (Ray, drivers, tokenizers, the
+coroutines of the rows) has the other: as beside a GPU, where the two do not compete.
+
 The same cores and threads, prompts, hash-assigned verdicts (40 % harmful) and output lengths for all; each contestant
 is a fresh process, warmed up before it is timed; repeats are interleaved. "Possible" hits are what an infinite cache
 would give: full blocks of the longest prefix shared with any earlier request.
@@ -175,7 +178,7 @@ def contestant_c(arguments: argparse.Namespace) -> Result:
 
     from engine.pictures import to_rgb
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(arguments.threads)
     model = AutoModelForImageTextToText.from_pretrained(arguments.model, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(arguments.model)
 
@@ -279,10 +282,15 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], Result]] = {
 def one(name: str, arguments: argparse.Namespace) -> Result:
     """Run a contestant in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.throughput", "--contestant", name]
-    for key in ("model", "source", "texts", "blocks", "loop_rows"):
+    for key in ("model", "source", "texts", "blocks", "loop_rows", "threads"):
         if getattr(arguments, key) is not None:
             command += ["--" + key.replace("_", "-"), str(getattr(arguments, key))]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": CACHE_GIB}
+    cores = sorted(os.sched_getaffinity(0))[: arguments.threads]
+    environment = {
+        **os.environ,
+        "VLLM_CPU_KVCACHE_SPACE": CACHE_GIB,
+        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"contestant {name} failed:\n{done.stderr[-4000:]}")
@@ -340,6 +348,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--blocks", type=int, help="KV-cache blocks, to make the cache small on purpose")
     parser.add_argument("--contestants", default="abcd")
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="the engine's; default: all cores"
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--texts", type=Path, help=argparse.SUPPRESS)
@@ -352,6 +363,8 @@ def main() -> None:
         order = [name for name in "bacd" if name in arguments.contestants]  # b first: d takes its texts as known
         results: dict[str, list[Result]] = {name: [] for name in sorted(order)}
         best: Result | None = None
+        if "d" in order and "b" not in order:
+            one("b", arguments)  # for its texts
         for repeat in range(arguments.repeats):
             for name in order:
                 results[name].append(one(name, arguments))
@@ -371,6 +384,8 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> None:
     from benchmarks.models import make_model, make_rows
 
     arguments.label = Path(arguments.model).name
+    if arguments.threads < len(os.sched_getaffinity(0)):
+        arguments.label += f"-threads-{arguments.threads}"
     if arguments.model == "576":
         arguments.model = str(make_model(scratch / "model"))
     elif arguments.model == "tiny":

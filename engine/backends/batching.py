@@ -46,13 +46,15 @@ class Job:
     generated: list[int] = field(default_factory=list)
     label_logprobs: dict[str, float] | None = None
     draw: Any = None
+    group: str = ""
+    """Rows of different groups never share a batch, where the model would answer them otherwise side by side."""
     settled: bool = False
     """Set in the worker at once; the future only follows when its event loop gets to it."""
 
     @property
     def kind(self) -> str:
         """Rows of one kind share a batch: `score` needs one forward pass, `write` a loop."""
-        return "score" if self.max_tokens == 1 else "write"
+        return ("score" if self.max_tokens == 1 else "write") + self.group
 
     def finish(self, reason: str) -> None:
         """Deliver the answer, from any thread."""

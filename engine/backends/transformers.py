@@ -159,6 +159,8 @@ class TransformersBackend:
             loop=loop,
             future=loop.create_future(),
             draw=self._generator(sampling),
+            # Mllama lets a row without a picture attend evenly to its neighbours' pictures where they share a batch.
+            group="beside" if is_beside(features) else "",
         )
 
     def _generator(self, sampling: Sampling) -> Any:

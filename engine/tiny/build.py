@@ -61,6 +61,8 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(tokenizer_texts(world), Shape())
     model = make_model(world, tokenizer, Shape())
+    # On CPU the fused attention's backward pass in half precision took three quarters of a tower step.
+    model.set_attn_implementation("eager")
     size = f"{len(tokenizer)} tokens, {count_parameters(model):,} parameters"
     say(f"world {world.name!r}: {len(world.concepts)} concepts, {size}")
     anchor = Anchor(world, model, tokenizer)
