@@ -45,6 +45,14 @@ def changed(folder: Path, base: Path = MODEL_DIR) -> set[str]:
     return {part for part in (TOWER, PROJECTOR, LANGUAGE) for name in moved if part in name}
 
 
+def losses_of(folder: Path) -> list[float]:
+    """What TensorBoard shows."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return [event.value for event in events.Scalars("train/loss")]
+
+
 @pytest.fixture(scope="module")
 def merged(config: Configure, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "merged"
@@ -62,6 +70,7 @@ def test_a_lora_training_leaves_a_whole_model(merged: Path, config: Configure) -
     assert 0 < document["parameters"]["trained"] < document["parameters"]["all"] / 10
     assert changed(merged) == {LANGUAGE}
     assert (merged / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert losses_of(merged / "logs") == pytest.approx([value for _, value in document["loss"]["curve"]])
     assert (merged / "checkpoints" / "checkpoint-3").is_dir()
     assert not (merged / "checkpoints" / "checkpoint-2").exists()  # --keep-checkpoints 1
     assert {"config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja"} <= {
@@ -111,6 +120,20 @@ def test_an_adapter_alone_answers_as_the_merged_model(merged: Path, config: Conf
     (tmp_path / "adapter" / "training.json").unlink()
     with pytest.raises(UsageError, match="for a language model of 5 layers, 192 wide"):
         adapters.check_base(found, str(other), "other", "local-0000000000000000")
+
+
+def test_a_projector_lora_is_in_the_adapter_and_is_heard(config: Configure, tmp_path: Path) -> None:
+    from engine.backends.transformers import _with_adapter
+    from engine.training import models
+
+    train(config(tmp_path / "adapter", adapter_only=True, projector_lora=True, lr=1e-2, warmup=0.0))
+    learned = {key for key in tensors(tmp_path / "adapter", adapters.WEIGHTS) if PROJECTOR in key}
+    assert len(learned) == 2 * 2  # linears, A and B
+    before = models.load(str(MODEL_DIR), None, trust_remote_code=False, dtype="float32").state_dict()
+    whole = models.load(str(MODEL_DIR), None, trust_remote_code=False, dtype="float32")
+    after = _with_adapter(whole, str(tmp_path / "adapter"), merge=True).state_dict()
+    moved = {name for name in before if PROJECTOR in name and not before[name].equal(after[name])}
+    assert moved == {name for name in before if PROJECTOR in name and name.endswith("weight")}
 
 
 def test_full_training_and_a_projector_of_its_own_rate(config: Configure, tmp_path: Path) -> None:
