@@ -219,6 +219,8 @@ def adapted(config: BackendFlags, name: str) -> tuple[str | None, dict[str, Any]
     found = adapters.read(config.adapter)
     if name == "vllm" and found.whole:
         raise UsageError(f"--adapter {found.folder}: holds {', '.join(found.whole)} whole, which vLLM does not take")
+    if name == "vllm":
+        adapters.check_vllm(found, config.engine_arg)
     if found.template is not None:
         kwargs.setdefault("chat_template", found.template)
     return found.folder, kwargs

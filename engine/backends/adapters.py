@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ CONFIG, WEIGHTS, TEMPLATE, RECORD = (
 )
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM makes room for (0.32, config/lora.py)."""
+TOWER_SWITCH = "enable_tower_connector_lora"
+_OUTSIDE = re.compile(r"^(?!.*\blanguage_model\.).*(?:projector|merger|connector|vision|visual).*\.lora_[AB]\.")
 _LAYER = re.compile(r"\blanguage_model\..*?layers\.(\d+)\..*?q_proj\.lora_A\.")
 
 
@@ -99,13 +102,33 @@ def vllm_rank(rank: int) -> int:
     return fits[0]
 
 
-def _sizes(path: Path) -> tuple[int | None, int | None]:
-    """(layers, width) of the language model, from the safetensors header; None where it does not tell."""
+def check_vllm(adapter: Adapter, engine_args: Mapping[str, Any]) -> None:
+    """UsageError for LoRA outside the language model that vLLM would pass over in silence.
+
+    With its own switch it listens, for the models that it supports: LLaVA is none of them (0.32 dies at the first
+    picture, since its tower's outputs have one token less than its inputs).
+    """
+    outside = next((name for name in _header(Path(adapter.folder) / WEIGHTS) if _OUTSIDE.search(name)), None)
+    if outside is not None and not engine_args.get(TOWER_SWITCH):
+        raise UsageError(
+            f"--adapter {adapter.folder}: has LoRA outside the language model ({outside}), which vLLM would pass over; "
+            f"train without --adapter-only (merged), use --backend transformers, or, for a model that vLLM supports it "
+            f"for (not LLaVA), pass --engine-arg {TOWER_SWITCH}=true"
+        )
+
+
+def _header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         except (ValueError, MemoryError, OverflowError) as error:
             raise UsageError(f"--adapter {path}: damaged safetensors file") from error
+    return header
+
+
+def _sizes(path: Path) -> tuple[int | None, int | None]:
+    """(layers, width) of the language model, from the safetensors header; None where it does not tell."""
+    header = _header(path)
     seen = [(int(match[1]), entry["shape"][1]) for name, entry in header.items() if (match := _LAYER.search(name))]
     return (max(layer for layer, _ in seen) + 1, seen[0][1]) if seen else (None, None)
 

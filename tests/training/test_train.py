@@ -93,6 +93,7 @@ def test_an_adapter_alone_answers_as_the_merged_model(merged: Path, config: Conf
     train(config(tmp_path / "adapter", save_steps=2, adapter_only=True))
     found = adapters.read(str(tmp_path / "adapter"))
     assert (found.rank, found.whole) == (8, ())
+    adapters.check_vllm(found, {})
     assert not (tmp_path / "adapter" / "model.safetensors").exists()
     keys = tensors(tmp_path / "adapter", adapters.WEIGHTS)
     assert all(LANGUAGE in key and ".lora_" in key and "lm_head" not in key for key in keys)
@@ -134,6 +135,10 @@ def test_a_projector_lora_is_in_the_adapter_and_is_heard(config: Configure, tmp_
     after = _with_adapter(whole, str(tmp_path / "adapter"), merge=True).state_dict()
     moved = {name for name in before if PROJECTOR in name and not before[name].equal(after[name])}
     assert moved == {name for name in before if PROJECTOR in name and name.endswith("weight")}
+    found = adapters.read(str(tmp_path / "adapter"))
+    with pytest.raises(UsageError, match="which vLLM would pass over"):
+        adapters.check_vllm(found, {})
+    adapters.check_vllm(found, {adapters.TOWER_SWITCH: True})
 
 
 def test_full_training_and_a_projector_of_its_own_rate(config: Configure, tmp_path: Path) -> None:
