@@ -14,7 +14,7 @@ NAMES = {
     "calls": "calls",
     "tokens": "tokens",
     "rows_per_s": "rows / s",
-    "hours": "hours",
+    "hours": "time",
     "cost": "cost",
 }
 SHARES = ("p_harmful", "errors")
@@ -35,7 +35,7 @@ def number(name: str, value: float | None) -> str:
     if name in SHARES:
         return f"{100 * value:.1f} %"
     if name == "hours":
-        return f"{value:,.2f}" if value >= 0.1 else f"{value:.4f}"
+        return f"{value:,.2f} h" if value >= 1 else f"{60 * value:.1f} min"
     if name in ("calls", "tokens"):
         return f"{value:,.0f}"
     return f"{value:,.2f}"

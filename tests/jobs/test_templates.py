@@ -26,7 +26,8 @@ from engine.jobs.stop import runs, stop
 from pipelines.jobs import pins
 from pipelines.jobs.render import render
 
-TYPES: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "kuberay_v1.7.json").read_text())["types"]
+READ: dict[str, Any] = json.loads((Path(__file__).parent / "kuberay_v1.7.json").read_text())
+TYPES: dict[str, dict[str, str]] = READ["types"]
 GENERATE: dict[str, Any] = {
     "queries": "vlguard",
     "path": "ORG/VLGuard",
@@ -103,7 +104,24 @@ def test_the_checker_finds_what_is_wrong() -> None:
     good["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 4
     good["spec"]["concurrencyPolicy"] = "Forbid"
     del good["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["groupName"]
-    assert len(list(problems(good, "RayJob", "job"))) == 4
+    del good["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["minReplicas"]
+    assert len(list(problems(good, "RayJob", "job"))) == 5
+
+
+def test_the_table_names_what_was_read() -> None:
+    """Every text of KubeRay's source with its file and its whole commit."""
+    for each in [*READ["read"], READ["later"]]:
+        assert "address" in each or (each["file"] and re.fullmatch("[0-9a-f]{40}", each["commit"])), each
+
+
+def test_a_schedule_holds_the_spec_itself() -> None:
+    """v1.7's jobTemplate is a RayJobSpec; in later source it is below `spec`, which the manifest's head says."""
+    body = documents("raycronjob")[1]["spec"]
+    assert TYPES["RayCronJobSpec"]["jobTemplate!"] == "RayJobSpec"
+    assert body["jobTemplate"]["entrypoint"].startswith("python -m engine.generate")
+    assert "later source puts it below jobTemplate.spec" in render(spec("raycronjob"))
+    assert "timeZone came with KubeRay v1.7" in render(spec("raycronjob"))
+    assert "timeZone" not in render(spec("raycronjob", time_zone=None))
 
 
 @pytest.mark.parametrize("target", MANIFESTS)
