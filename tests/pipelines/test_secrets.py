@@ -83,7 +83,7 @@ def test_logs_manifests_data_and_pages_hold_no_secret(
         monkeypatch.setenv(name, value)
     assert curate.main([str(out), "--out", str(tmp_path / "set")]) == 0
     assert page.main([str(tmp_path / "set"), "--run", str(out)]) == 0
-    pies = ["--repo", "acme/pies", "--dry-run", "--out", str(tmp_path / "pies"), "--include-rejected"]
+    pies = ["--repo", "acme/pies", "--dry-run", "--out", str(tmp_path / "pies")]
     assert publish.main([str(out), *pies]) == 0
     config = tmp_path / "run.yaml"
     config.write_text('{"generate": {"queries": "vlguard", "path": "O/V", "out": "s3://b/o", "api_key_env": "MY_KEY"}}')
