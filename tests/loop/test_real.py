@@ -11,10 +11,8 @@ import yaml
 import schemas
 from engine.commands.loop import main
 from engine.config import check
-from engine.loop import runner
 from engine.loop.match import query_ids
 from engine.loop.plan import read
-from tests.loop import warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,12 +39,9 @@ def test_the_examples_watch_answers_beside_refusals(name: str) -> None:
 @pytest.mark.ray
 @pytest.mark.torch
 @pytest.mark.timeout(900)
-def test_one_short_round_of_four_arms(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As few rows as every arm and measure can do with: the time is that of nine processes' starts, hence the fork."""
+def test_one_short_round_of_four_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As few rows as every arm and measure can do with: the time is that of nine processes' starts."""
     pytest.importorskip("trl")
-    monkeypatch.setattr(runner, "_once", warm.once)
     heldout = tmp_path / "heldout"
     document = {
         "generate": {"queries": "sample", "split": "train", "model": "tiny", "backend": "transformers", "limit": 8},
