@@ -1,4 +1,4 @@
-"""`python -m engine report CURATED`: one self-contained page about a curated data set."""
+"""`python -m engine.report CURATED`: one self-contained page about a curated data set."""
 
 from __future__ import annotations
 

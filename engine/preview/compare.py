@@ -88,8 +88,8 @@ def _notes(preview: Mapping[str, Any], manifest: Mapping[str, Any], rows: int) -
         notes.append("the run is partial")
     if not preview["pace"]["given"]:
         notes.append(
-            f"hours were estimated at the preview's own pace, {preview['pace']['in_flight']} rows in flight; "
-            "their interval is of the rows, not of the machine"
+            f"the time was estimated at the preview's own pace, {preview['pace']['in_flight']} rows in flight; "
+            "its interval is of the rows, not of the machine"
         )
     if manifest["scripted"]:
         notes.append("a script answered, no model: times and tokens mean nothing")

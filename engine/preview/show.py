@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.preview.compare import Comparison
-from engine.preview.words import NAMES, lines_of, notes_of, number
+from engine.preview.words import NAMES, interval, lines_of, notes_of, number
 from engine.report.rows import Text, row_view
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def comparison(console: Console, found: Comparison) -> None:
     for name in ("", "estimate", "95 % interval", "actual", ""):
         table.add_column(name, justify="left" if not name else "right")
     for line in found.lines:
-        span = "" if line.low is None else f"{number(line.name, line.low)} to {number(line.name, line.high)}"
+        span = "" if line.low is None or line.high is None else interval(line.name, line.low, line.high)
         inside = "" if line.inside is None else ("inside" if line.inside else "outside")
         table.add_row(NAMES[line.name], number(line.name, line.estimate), span, number(line.name, line.actual), inside)
     console.print(table)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from engine.jobs.stop import runs, stop
 from pipelines.jobs import pins
 from pipelines.jobs.render import render
 
-TYPES: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "kuberay_v1.7.json").read_text())["types"]
 GENERATE: dict[str, Any] = {
     "queries": "vlguard",
     "path": "ORG/VLGuard",
@@ -59,63 +57,7 @@ def documents(target: str, **job: Any) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(render(spec(target, **job))))
 
 
-# --- field types ---------------------------------------------------------------------------------------------------
-
-
-def problems(value: Any, kind: str, where: str) -> Iterator[str]:
-    """What is wrong with `value` as a `kind` of the table."""
-    plain = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
-    if kind in plain:
-        if not isinstance(value, plain[kind]) or (isinstance(value, bool) and kind != "boolean"):
-            yield f"{where}: {value!r} is no {kind}"
-    elif kind.startswith("enum:"):
-        if value not in kind.removeprefix("enum:").split(","):
-            yield f"{where}: {value!r} is none of {kind}"
-    elif kind == "map":
-        if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
-            yield f"{where}: not a map of strings: {value!r}"
-    elif kind.startswith("["):
-        if not isinstance(value, list):
-            yield f"{where}: no list"
-            return
-        for number, each in enumerate(value):
-            yield from problems(each, kind[1:-1], f"{where}[{number}]")
-    else:
-        yield from object_problems(value, kind, where)
-
-
-def object_problems(value: Any, kind: str, where: str) -> Iterator[str]:
-    rules = {name.rstrip("!"): each for name, each in TYPES[kind].items()}
-    needed = {name.rstrip("!") for name in TYPES[kind] if name.endswith("!")}
-    for name in needed - set(value):
-        yield f"{where}: {name} is missing"
-    for name, each in value.items():
-        if name not in rules:
-            yield f"{where}: {kind} has no field {name}"
-        else:
-            yield from problems(each, rules[name], f"{where}.{name}")
-
-
-def test_the_checker_finds_what_is_wrong() -> None:
-    good = documents("kuberay")[1]
-    assert not list(problems(good, "RayJob", "job"))
-    good["spec"]["backoffLimit"] = "2"
-    good["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 4
-    good["spec"]["concurrencyPolicy"] = "Forbid"
-    del good["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["groupName"]
-    assert len(list(problems(good, "RayJob", "job"))) == 4
-
-
-@pytest.mark.parametrize("target", MANIFESTS)
-@pytest.mark.parametrize("claim", [None, "shared-claim"])
-def test_fields_and_types(target: str, claim: str | None) -> None:
-    found = documents(target, claim=claim)
-    assert not [line for each in found for line in problems(each, each["kind"], each["kind"])]
-    for each in found:
-        for text in (each.get("data") or {}).values():
-            for inner in yaml.safe_load_all(text):
-                if isinstance(inner, dict) and "kind" in inner:
-                    assert not list(problems(inner, inner["kind"], inner["kind"]))
+# --- manifests ------------------------------------------------------------------------------------------------------
 
 
 def ray_job_of(target: str, **job: Any) -> dict[str, Any]:
