@@ -15,8 +15,6 @@ from typing import Any, Protocol
 from engine.errors import UsageError
 from engine.types import Completion, Message, Query, Sampling
 
-YES_NO = ("yes", "no")
-
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
