@@ -13,6 +13,7 @@ refusal rate than the base, and of an unsafe one an opener with a lower.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,9 +62,7 @@ class Swap:
 
 def is_counterfactual(extra: str | None) -> bool:
     """Whether a transcript's `extra` says that its query is one of those written here."""
-    import json
-
-    return bool(extra) and f'"{ORIGIN}"' in extra and bool(json.loads(extra).get(ORIGIN))
+    return extra is not None and f'"{ORIGIN}"' in extra and bool(json.loads(extra).get(ORIGIN))
 
 
 def swap(query: str, label_safe: bool, query_id: str, cues: Sequence[Cue], base: float) -> Swap | str:
@@ -175,8 +174,6 @@ def _query(row: Row, made: Swap) -> Row:
 
 
 def _schema() -> pa.Schema:
-    import json
-
     import pyarrow as pa
 
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
