@@ -10,11 +10,6 @@ from typing import Any
 import schemas
 from engine.errors import UsageError
 
-SECTIONS = (
-    *("generate", "curate", "train", "evaluate", "loop", "publish"),
-    *("calibrate", "hydrate", "annotate", "export", "preview", "validate", "job"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class GenerateConfig:

@@ -229,7 +229,7 @@ def adapted(config: BackendFlags, name: str) -> tuple[str | None, dict[str, Any]
 def gpus_here() -> bool:
     """Whether this machine, or the cluster of RAY_ADDRESS, is expected to have GPUs. Looks at device files only:
     asking torch would load it into the driver."""
-    if os.environ.get("RAY_ADDRESS", "local") != "local":
+    if (os.environ.get("RAY_ADDRESS") or "local") != "local":
         return True
     return os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")
 

@@ -15,8 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, replace
-from dataclasses import field as value
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from engine.admission import Admission
@@ -27,11 +26,13 @@ from engine.journal.lock import RunLock
 from engine.journal.store import Store
 from engine.judges import FILE_JUDGES, files, imported, make
 from engine.judges.base import Judge, Judged
-from engine.judges.files import Key, Window
+from engine.judges.files import Window
 from engine.judges.pictures import RunPictures
 from engine.judges.planning import AnnotateConfig, JudgeSetup, check, open_sealed, plan_judge, split_name
+from engine.judges.report import Report
 from engine.types import Query
 from pipelines import cluster
+from pipelines.logs import to_logs
 from pipelines.placement import cpus_of, resources
 
 CALLS_PER_WORKER = 4
@@ -40,25 +41,6 @@ ROWS_WITHOUT_MODEL = 64
 CLOSE_S = 10.0
 SHOW_EVERY_S = 5.0
 T = TypeVar("T")
-
-
-@dataclass
-class Report:
-    """What one judge did. `eligible` rows had something to judge; `failed` ones have no annotation and are asked again
-    by the next call; `verdicts` counts those judged now (`unknown`: the reply could not be read)."""
-
-    judge: str
-    version: str
-    field: str
-    eligible: int = 0
-    before: int = 0
-    judged: int = 0
-    failed: int = 0
-    others: int = 0
-    verdicts: Counter[str] = value(default_factory=Counter)
-    files: list[str] = value(default_factory=list)
-    key: Key | None = None
-    """Names the annotations of this judge, as it was when it judged."""
 
 
 def annotate(config: AnnotateConfig) -> list[Report]:
@@ -227,7 +209,7 @@ class AnnotateWorker:
         self._breaker = Breaker(max_error_rate)
         self._tripped: str | None = None
         self._stopping = False
-        _log_to(setup.logs)
+        to_logs(setup.logs, f"annotate-{os.getpid()}")
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="judge", daemon=True).start()
         self._judge = make(setup.name, setup.options)
@@ -350,13 +332,3 @@ class AnnotateWorker:
 
     def __del__(self) -> None:
         self.close()
-
-
-def _log_to(folder: str | None) -> None:
-    """Send what the engine prints to RUN/logs (only where that is a local folder)."""
-    if folder is None:
-        return
-    os.makedirs(folder, exist_ok=True)
-    target = os.open(os.path.join(folder, f"annotate-{os.getpid()}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(target, stream)

@@ -22,7 +22,7 @@ from engine.errors import BreakerError, EcsoError, OutputError, UsageError
 from engine.planning import Job, WorkerSetup
 from engine.progress import Display, Tally
 from pipelines import cluster
-from pipelines.placement import cpus_of
+from pipelines.placement import cpus_of, missing_gpus
 
 CALLS_PER_WORKER = 16
 """Blocks that one worker works on at once: with 32 rows each or more, more rows than an engine admits."""
@@ -65,6 +65,8 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
 
         from pipelines import control
 
+        if (missing := missing_gpus(setup.backend, ray.cluster_resources())) is not None:
+            print(missing, file=sys.stderr, flush=True)
         handle = control.start()
         with _signals(stop):
             _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config, lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.backends import BackendConfig
@@ -25,6 +26,19 @@ def resources(backend: BackendConfig, cpus: int) -> dict[str, Any]:
     if backend.tensor_parallel > 1:
         return {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
     return {"num_cpus": cpus, "num_gpus": backend.gpus} if backend.gpus else {"num_cpus": cpus}
+
+
+def missing_gpus(backend: BackendConfig, there: Mapping[str, float]) -> str | None:
+    """What to say where not even one engine can be placed now (`there`: the cluster's resources), else None. Ray itself
+    waits without a word; a cluster that grows by itself may well get its GPUs only when they are asked for."""
+    asked = float(backend.tensor_parallel) if backend.tensor_parallel > 1 else backend.gpus
+    found = there.get("GPU", 0.0)
+    if found >= asked:
+        return None
+    return (
+        f"waiting for GPUs: an engine asks for {asked:g}, the cluster has {found:g} at present "
+        "(--gpus-per-worker 0 runs on CPUs)"
+    )
 
 
 class _Group:

@@ -6,12 +6,14 @@ import json
 import sys
 import uuid
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from engine.config import CurateConfig, GenerateConfig
 from engine.errors import OutputError
 from engine.journal.index import Done, done
 from engine.journal.lock import RunLock, Skipped
+from engine.journal.manifest import MANIFEST
 from engine.journal.run import RunState, open_run
 from engine.journal.seal import RunInfo, seal_in_process
 from engine.journal.store import Store
@@ -50,6 +52,7 @@ def run_job(job: Job) -> tuple[Manifest, Stop]:
         state = open_run(job.out, job.fingerprint, job.fields, _run_id, job.config.resume)  # type: ignore[arg-type]
         if is_complete(state.manifest, job):
             _say(f"complete already: {job.out}")
+            _curate(job)
             return dict(state.manifest or {}), Stop()
         finished = done(job.out, retry_errors=job.config.retry_errors)
         return _answer_and_seal(job, state, finished, lock)
@@ -82,11 +85,28 @@ def _answer_and_seal(job: Job, state: RunState, finished: Done, lock: RunLock) -
         raise OutputError(f"{job.out}: the run lock was taken away; nothing is sealed, the journal keeps what is done")
     _say("sealing")
     manifest = seal_in_process(job.out, run=_info(job, state, stop, tally), complete=_is_whole(stop))
-    if not job.config.no_curate:
-        from pipelines import curation
-
-        curation.run(job.out, CurateConfig(allow_partial=True))
+    _curate(job)
     return manifest, stop
+
+
+def _curate(job: Job) -> None:
+    """The data set and its report, unless they are switched off, or stand there already and are of this very seal: a
+    run may have been killed between its seal and its curation, and somebody may have curated it in their own way."""
+    if job.config.no_curate or _is_curated(Store(job.out)):
+        return
+    from pipelines import curation
+
+    curation.run(job.out, CurateConfig(allow_partial=True))
+
+
+def _is_curated(store: Store) -> bool:
+    try:
+        curated = json.loads(store.read("curation.json"))
+        sealed = sha256(store.read(MANIFEST)).hexdigest()
+        named = sealed in [run["manifest_sha256"] for run in curated["runs"]]
+        return named and (store.exists("report.html") or not curated["config"]["report"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return False  # never curated, or damaged
 
 
 def _is_whole(stop: Stop) -> bool | None:
@@ -147,10 +167,12 @@ def run_command(config: GenerateConfig) -> int:
 
 
 def resume_command() -> str:
-    """The same command again: finished rows are found by their ids."""
+    """The same command again (`ecso generate …` and `python -m engine generate …` are this one too): finished rows are
+    found by their ids."""
     import shlex
 
-    return shlex.join(["python", "-m", "engine.generate", *(sys.argv[1:])])
+    given = sys.argv[1:]
+    return shlex.join(["python", "-m", "engine.generate", *(given[1:] if given[:1] == ["generate"] else given)])
 
 
 def show(out: str, manifest: Manifest, config: GenerateConfig) -> None:

@@ -31,6 +31,7 @@ from engine.journal.segments import JournalWriter
 from engine.planning import WorkerSetup
 from engine.types import Query, Transcript
 from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
+from pipelines.logs import to_logs
 
 CONTROL_EVERY_S = 0.5
 ACKS_EVERY_S = 1.0
@@ -46,7 +47,7 @@ class GenerateWorker:
         self._setup = setup
         self._control = control
         self._id = uuid.uuid4().hex
-        _log_to(setup.logs, self._id)
+        to_logs(setup.logs, f"worker-{self._id[:8]}")
         self._stopping = threading.Event()
         self._unkept: list[asyncio.Future[None]] = []
         self._flushing = False
@@ -256,13 +257,3 @@ def _take(finished: Finished, left: int) -> list[Ack | BaseException]:
         except queue.Empty:
             break
     return acks
-
-
-def _log_to(folder: str | None, worker: str) -> None:
-    """Send what the engine prints to OUT/logs (only where that is a local folder)."""
-    if folder is None:
-        return
-    os.makedirs(folder, exist_ok=True)
-    target = os.open(os.path.join(folder, f"worker-{worker[:8]}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(target, stream)

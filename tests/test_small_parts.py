@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,15 @@ from engine import fingerprint
 from engine.admission import Admission, Claim
 from engine.answering import seed_of
 from engine.breaker import Breaker
+from engine.commands import generate
 from engine.commands._flags import parser
-from engine.config import GenerateConfig, merge
+from engine.config import CurateConfig, GenerateConfig, merge
+from engine.curation.filters import FILTERS
+from engine.curation.options import options_of
 from engine.evaluation.rates import wilson
 from engine.types import query_id
+
+ROOT = Path(__file__).parent.parent
 
 
 class TestAdmission:
@@ -241,3 +247,25 @@ class TestFlags:
         arguments = vars(parser(section, "").parse_args(given))
         assert arguments == {"config": None, key: value}
         assert merge(section, {key: value}, None) == {key: value}
+
+
+@pytest.mark.parametrize("name", ["generate", "curate"])
+def test_the_example_configs_are_taken(name: str) -> None:
+    """As the README gives them: every key, filter and option exists."""
+    values = merge(name, {}, str(ROOT / f"examples/{name}.yaml"))
+    if name == "generate":
+        assert GenerateConfig(**values).pool == (1, 8)
+    else:
+        assert {step for step, _ in options_of(CurateConfig(**values)).chosen} == set(FILTERS)
+
+
+def test_a_curate_section_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.run.run_command", lambda _: 0)
+    file = tmp_path / "both.yaml"
+    file.write_text("generate: {limit: 5}\ncurate: {max_share: 0.2}\n")
+    assert generate.main(["--config", str(file)]) == 0
+    assert f"engine.curate RUN --config {file}" in capsys.readouterr().err
+    assert generate.main(["--config", str(file), "--no-curate"]) == 0
+    assert capsys.readouterr().err == ""

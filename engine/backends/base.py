@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from engine.errors import UsageError
 from engine.types import Completion, Message, Query, Sampling
-
-YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,15 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Stop every process and thread of this backend. Safe to call twice."""
         ...
+
+
+def require(package: str, backend: str, extra: str) -> None:
+    """UsageError where the package that a backend stands on is not installed on the machine that runs it."""
+    if find_spec(package) is None:
+        raise UsageError(
+            f"--backend {backend}: {package} is not installed on this machine; pip install 'ecso-engine[{extra}]', or "
+            "choose openai (a server) or scripted (no model)"
+        )
 
 
 def read_key(name: str | None) -> str:

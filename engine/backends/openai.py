@@ -12,12 +12,10 @@ message, log or repr; a server's message that repeats it is shown without it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import logging
 import random
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -26,7 +24,7 @@ from typing import Any, NamedTuple
 from engine.backends.base import BackendConfig, BackendStats, read_key
 from engine.backends.labels import SPACES, logsumexp
 from engine.backends.pacing import Aimd, wait_s
-from engine.backends.prompting import prepare
+from engine.backends.wire import data_url, neutralise
 from engine.errors import EngineDeadError, PromptError, RequestError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling
 
@@ -43,12 +41,6 @@ SLOW_DOWN = frozenset({429, 503, 529})
 TOO_LONG = ("context length", "maximum model length", "context window", "too many tokens", "longer than the maximum")
 """How servers say that a prompt does not fit: they have no code for it, so their words must do."""
 URLS_KEPT = 64
-SPECIAL = re.compile(
-    r"<[|｜][^<>|｜]{1,40}[|｜]>|</?s>|<(?:image|video|audio|pad|unk|bos|eos|mask)>|<(?:start|end)_of_(?:turn|image)>"
-    r"|<(?:image_soft_token|IMG_CONTEXT)>|</?img>|\[/?(?:INST|IMG|AVAILABLE_TOOLS|TOOL_CALLS)\]|<</?SYS>>",
-    re.IGNORECASE,
-)
-JOINER = "\u200d"
 
 
 class _Reply(NamedTuple):
@@ -294,11 +286,6 @@ class OpenAIBackend:
         return self._key.hidden_in(server_message(reply.body))
 
 
-def neutralise(text: str) -> tuple[str, int]:
-    """The text with special-token strings broken by a zero-width joiner, and how many there were."""
-    return SPECIAL.subn(lambda match: match.group()[0] + JOINER + match.group()[1:], text)
-
-
 def server_message(body: str) -> str:
     """`error.message` of the usual JSON, or the start of whatever was sent."""
     try:
@@ -320,31 +307,6 @@ def label_logprobs(choice: Mapping[str, Any], labels: Sequence[str]) -> dict[str
     return {
         label: logsumexp([value for token, value in seen.items() if _is_spelling(token, label)]) for label in labels
     }
-
-
-def data_url(picture: Picture, prep: str) -> str:
-    """The picture's own bytes where they show what every other backend sees, else its preparation as PNG."""
-    from io import BytesIO
-
-    from engine.pictures import mime
-
-    if prep != "pad" and _is_plain(picture):
-        return f"data:{mime(picture.format)};base64,{base64.b64encode(picture.data).decode()}"
-    buffer = BytesIO()
-    prepare(picture, prep).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _is_plain(picture: Picture) -> bool:
-    """8-bit RGB, upright, one frame, of a format that every server reads."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    with Image.open(BytesIO(picture.data)) as image:
-        upright = image.getexif().get(0x0112, 1) == 1
-        plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
-        return picture.format in ("PNG", "JPEG", "WEBP") and upright and plain
 
 
 def _is_spelling(token: str, label: str) -> bool:

@@ -22,9 +22,10 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from engine.backends import vllm_args, watcher
-from engine.backends.base import BackendConfig, BackendStats
+from engine.backends.base import BackendConfig, BackendStats, require
 from engine.backends.labels import LabelIds, combine
 from engine.backends.prompting import Prompt, Prompter, context_of, load_processor, prepare, room
+from engine.backends.vllm_memory import wait_for_memory
 from engine.errors import EngineDeadError, RequestError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling
 
@@ -42,7 +43,6 @@ UNKNOWN_PICTURE_TOKENS = 1024
 COUNT_EVERY_S = 5.0
 """How often the engine is asked for its picture encodes."""
 SHUTDOWN_S = 5.0
-MEMORY_WAIT_S = 30.0
 
 
 class VllmBackend:
@@ -76,6 +76,7 @@ class VllmBackend:
 
     async def start(self) -> None:
         """Start the engine's processes. Raises UsageError for a model or a machine that cannot be used at all."""
+        require("vllm", "vllm", "vllm")
         config = self._config
         on_cpu = _on_cpu()
         cores = sorted(os.sched_getaffinity(0))
@@ -87,7 +88,7 @@ class VllmBackend:
         self._labels = LabelIds(self._prompter.tokenizer)
         kwargs = vllm_args.engine_kwargs(config, on_cpu=on_cpu, in_ray=_in_ray(), context=context_of(config))
         if not on_cpu:
-            await _wait_for_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
+            await wait_for_memory(float(kwargs.get("gpu_memory_utilization", vllm_args.GPU_SHARE)))
         resource_tracker.ensure_running()  # Python's own helper for `spawn`; before the mark: it is not the engine's
         self._token = uuid.uuid4().hex
         self._watcher = watcher.watch(self._token)
@@ -311,25 +312,11 @@ def _start_engine(model: str, kwargs: dict[str, Any]) -> Any:
         raise UsageError(message)
     try:
         vllm_config = AsyncEngineArgs(**kwargs).create_engine_config()
-        _enlarge_encoder_cache(vllm_config)
+        vllm_args.enlarge_encoder_cache(vllm_config)
         return AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=kwargs["disable_log_stats"])
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         raise UsageError(f"--model {model}: vLLM does not start with it: {text[:1000]}") from error
-
-
-def _enlarge_encoder_cache(vllm_config: Any) -> None:
-    """Room for the encoded pictures of all rows in flight.
-
-    The last key-value block with picture tokens also holds text, so it is never shared: each step needs the picture's
-    encoded tail again. vLLM keeps as many encoded tokens as one scheduler step takes (a handful of pictures), and would
-    run the vision tower at each step of each row. There is no argument for it, hence the attribute.
-    """
-    scheduler, model = vllm_config.scheduler_config, vllm_config.model_config
-    if not hasattr(scheduler, "encoder_cache_size"):
-        return
-    wanted = vllm_args.encoder_cache_tokens(model.get_hidden_size(), model.dtype.itemsize)
-    scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, wanted)
 
 
 def _sampling_params(sampling: Sampling, max_tokens: int, label_ids: dict[str, tuple[int, ...]]) -> Any:
@@ -358,39 +345,3 @@ def _forget_timings(engine: Any) -> None:
     registry = getattr(getattr(engine, "renderer", None), "_mm_timing_registry", None)
     if registry is not None:
         registry.stat()
-
-
-async def _wait_for_memory(share: float) -> None:
-    """UsageError where a GPU has not the memory that the engine will ask for.
-
-    Waits MEMORY_WAIT_S first: when an actor is replaced, its predecessor's engine may still be ending.
-    """
-    deadline = time.monotonic() + MEMORY_WAIT_S
-    while (message := _memory_shortfall(share)) is not None:
-        if time.monotonic() > deadline:
-            raise UsageError(message)
-        await asyncio.sleep(2)
-
-
-def _memory_shortfall(share: float) -> str | None:
-    """Asked of nvidia-smi, not of torch: that would open a context in this process, and take memory itself."""
-    holders = {pid: mib * 2**20 for pid, mib in _nvidia_smi("--query-compute-apps=pid,used_memory")}
-    for free, total in _nvidia_smi("--query-gpu=memory.free,memory.total"):
-        message = vllm_args.memory_shortfall(free * 2**20, total * 2**20, share, holders)
-        if message is not None:
-            return message
-    return None
-
-
-def _nvidia_smi(query: str) -> list[tuple[int, int]]:
-    """Pairs of numbers for the GPUs that this process may use; nothing where nvidia-smi is absent."""
-    import subprocess
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", *(["-i", visible] if visible else [])]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    pairs = [[part.strip() for part in line.split(",")] for line in listed.splitlines()]
-    return [(int(a), int(b)) for a, b in (pair for pair in pairs if len(pair) == 2) if a.isdigit() and b.isdigit()]

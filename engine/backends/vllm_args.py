@@ -166,6 +166,20 @@ def encoder_cache_tokens(hidden_size: int, item_bytes: int) -> int:
     return min(ENCODER_CACHE_TOKENS, ENCODER_CACHE_BYTES // max(1, hidden_size * item_bytes))
 
 
+def enlarge_encoder_cache(vllm_config: Any) -> None:
+    """Room for the encoded pictures of all rows in flight.
+
+    The last key-value block with picture tokens also holds text, so it is never shared: each step needs the picture's
+    encoded tail again. vLLM keeps as many encoded tokens as one scheduler step takes (a handful of pictures), and would
+    run the vision tower at each step of each row. There is no argument for it, hence the attribute.
+    """
+    scheduler, model = vllm_config.scheduler_config, vllm_config.model_config
+    if not hasattr(scheduler, "encoder_cache_size"):
+        return
+    wanted = encoder_cache_tokens(model.get_hidden_size(), model.dtype.itemsize)
+    scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, wanted)
+
+
 class AnswerLength:
     """How long answers are expected to be: a bounded guess first, then the running mean with a margin."""
 

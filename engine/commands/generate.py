@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import GenerateConfig, merge
+from engine.config import GenerateConfig, merge, read_section
 
 EXAMPLES = """Pictures and queries in, safe answers and a data set out.
 
@@ -26,6 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _generate(arguments: dict[str, object]) -> int:
     file = arguments.pop("config", None)
     config = GenerateConfig(**merge("generate", arguments, None if file is None else str(file)))
+    if file is not None and not config.no_curate and read_section(str(file), "curate"):
+        print(
+            f"--config {file}: the data set of this run is curated with the usual options; its section curate is for "
+            f"python -m engine.curate RUN --config {file}",
+            file=sys.stderr,
+        )
     from pipelines.run import run_command
 
     return run_command(config)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from engine.commands._exits import guarded
 
+SHOWN = 10
+
 WORDS = """Hashes of a benchmark, against which curation checks its rows.
 
   python -m engine.leakage index data/VLGuard --name vlguard-test --out vlguard-test.leak
@@ -37,8 +39,12 @@ def _index(arguments: argparse.Namespace) -> int:
     from engine.curation.leakage import build
     from engine.curation.leakage.file import save
 
-    made = build(arguments.path, arguments.name, arguments.split, arguments.columns)
+    lost: list[str] = []
+    made = build(arguments.path, arguments.name, arguments.split, arguments.columns, lost)
     save(made, arguments.out)
+    if lost:
+        told = ", ".join(lost[:SHOWN]) + (f" and {len(lost) - SHOWN:,} more" if len(lost) > SHOWN else "")
+        print(f"warning: {len(lost):,} places could not be read, and are not in the index: {told}", file=sys.stderr)
     print(f"{arguments.out}: {made.name}, {len(made.texts.keys):,} texts · {len(made.pictures):,} pictures")
     return 0
 

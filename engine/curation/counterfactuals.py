@@ -13,6 +13,7 @@ refusal rate than the base, and of an unsafe one an opener with a lower.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ Images = Callable[[str], dict[str, Any]]
 BATCH_ROWS = 256
 BATCH_BYTES = 64_000_000
 LONGEST_CUE = 16
+ORIGIN = "counterfactual_of"
+"""Column of the query file, and key in `extra` of what comes of it: the query that was reworded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Swap:
 
     text: str
     cue: str
+
+
+def is_counterfactual(extra: str | None) -> bool:
+    """Whether a transcript's `extra` says that its query is one of those written here."""
+    return extra is not None and f'"{ORIGIN}"' in extra and bool(json.loads(extra).get(ORIGIN))
 
 
 def swap(query: str, label_safe: bool, query_id: str, cues: Sequence[Cue], base: float) -> Swap | str:
@@ -157,7 +165,7 @@ def _query(row: Row, made: Swap) -> Row:
         "subcategory": row["subcategory"],
         "label_safe": row["label_safe"],
         "split": row["split"],
-        "counterfactual_of": row["query_id"],
+        ORIGIN: row["query_id"],
         "counterfactual_cue": made.cue,
         "original_query": row["query"],
         "original_source": row["source"],
@@ -166,12 +174,10 @@ def _query(row: Row, made: Swap) -> Row:
 
 
 def _schema() -> pa.Schema:
-    import json
-
     import pyarrow as pa
 
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-    texts = ("text", "category", "subcategory", "label_safe", "split", "counterfactual_of", "counterfactual_cue")
+    texts = ("text", "category", "subcategory", "label_safe", "split", ORIGIN, "counterfactual_cue")
     names = (*texts, "original_query", "original_source", "original_key")
     kinds = {name: pa.bool_() if name == "label_safe" else pa.string() for name in names}
     features: dict[str, Any] = {"images": {"feature": {"_type": "Image"}, "_type": "List"}}

@@ -110,6 +110,17 @@ class CueCounter:
         note = None if auc is not None else _note(n, n_refused, self.folds)
         return CueAudit(auc, n, n_refused, self.folds, _top(totals, n, n_refused), note)
 
+    def beside(self, other: CueCounter) -> CueCounter:
+        """The rows of both in one counter (of the same words, folds and seed)."""
+        if not other._counts:
+            return self
+        whole = CueCounter(self.words, self.folds, self.seed)
+        for opener, counts in (*self._counts.items(), *other._counts.items()):
+            into = whole._counts.setdefault(opener, [0] * (2 * self.folds))
+            for index, value in enumerate(counts):
+                into[index] += value
+        return whole
+
     def scores(self) -> Iterator[tuple[int, float, int, int]]:
         """(fold, score, rows, refused) of every opener in every fold, scored from the other folds only."""
         totals = self._totals()

@@ -91,7 +91,7 @@ class _Curation:
             "leakage": leaks.section(),
             "diversity": written.diversity,
             "reviewed": reviews.section(),
-            **cue_sections(written.cues),
+            **cue_sections(written.cues, written.cues_before),
         }
         if self.config.counterfactuals:
             sections["counterfactuals"] = self._counterfactuals(ledger, written)

@@ -51,9 +51,7 @@ def _some(slot: str) -> bool:
 
 
 def _good(slot: str) -> bool:
-    return (
-        re.match(r"an? (?:good|better|suitable|possible|short|simple|appropriate)\s", slot, re.IGNORECASE) is not None
-    )
+    return GOOD.match(slot) is not None
 
 
 def _request(slot: str) -> bool:

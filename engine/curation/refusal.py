@@ -14,7 +14,9 @@ Where a judge has read the answer (`engine.annotate`), its verdict goes first: `
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from engine.curation.filters.text import compiled, first_match, plain, snippet, unquoted, vocabulary
 
@@ -22,6 +24,9 @@ OPENING = 500
 """Characters of the answer in which a refusal must begin."""
 YES = frozenset({"refusal", "refused", "refuse", "yes", "true"})
 NO = frozenset({"answer", "answered", "compliance", "complied", "no", "false", "no refusal", "no_refusal"})
+
+JUDGES = ("refusal_llm", "refusal")
+"""Whose annotations on the final response go before the words here: a model's reading first."""
 
 CANNOT = (
     r"(?:cannot|will not|would not be able to|(?:am|will be) (?:\w+ly )?(?:not (?:\w+ly )?(?:be )?able to|"
@@ -148,6 +153,19 @@ def refusal_evidence(text: str) -> str | None:
 def is_refusal(text: str) -> bool:
     """Whether `text` declines to answer. Empty text is no refusal."""
     return refusal_evidence(text) is not None
+
+
+def judged_refusal(row: Mapping[str, Any], judges: Sequence[str] = JUDGES) -> str | None:
+    """What the first of `judges` that read the row's final response says of it: a word for `refused`, or None.
+
+    `row["annotations"][judge]` is a word, or an Annotation; what a judge said of another field (the direct response)
+    says nothing of the answer that is trained on.
+    """
+    notes = row.get("annotations") or {}
+    for note in filter(None, map(notes.get, judges)):
+        if getattr(note, "field", "final_response") == "final_response":
+            return str(getattr(note, "verdict", note))
+    return None
 
 
 def refused(text: str, annotated: str | bool | None = None) -> tuple[bool, str]:

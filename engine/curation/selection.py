@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from engine.curation.funnel import SOURCE_STEP, SourceDuplicates
 from engine.curation.ledger import Ledger
 from engine.curation.options import Options
 from engine.curation.reading import Pictures, Run, transcripts
-from engine.curation.refusal import refused
+from engine.curation.refusal import judged_refusal, refused
 from engine.curation.responses import cluster_of
 from engine.curation.reviewed import Reviews
 from engine.parquet import TableWriter
@@ -70,20 +70,13 @@ def _sort(
     for key in row["duplicate_keys"]:
         evidence = f"same pictures and text as {row['source_key']}"
         dropped.append(records.rejected(row, SOURCE_STEP, evidence, source_key=key))
-    refusal, _ = refused(row["final_response"] or "", refusal_note(row))
+    refusal, _ = refused(row["final_response"] or "", judged_refusal(row))
     step, reason = ("kept", "") if found is None else (found[0], found[1].reason)
     chosen.ledger.add(row, step=step, reason=reason, refusal=refusal, cluster=cluster_of(row), picture=picture_key(row))
     if found is None:
         items.add(row, chosen.ledger)
     else:
         dropped.append(records.rejected(row, reason, found[1].evidence))
-
-
-def refusal_note(row: Mapping[str, Any]) -> str | None:
-    """What a refusal judge's annotation says of the row; a model's reading goes before the word list's."""
-    notes = row.get("annotations") or {}
-    found = notes.get("refusal_llm") or notes.get("refusal")
-    return None if found is None else found.verdict
 
 
 class _Notes:

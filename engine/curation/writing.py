@@ -12,6 +12,7 @@ import numpy.typing as npt
 import schemas
 from engine.curation import records
 from engine.curation.contrast import partners
+from engine.curation.counterfactuals import is_counterfactual
 from engine.curation.cues import CueAudit, CueCounter
 from engine.curation.ledger import Ledger
 from engine.curation.reading import Pictures, Run, transcripts
@@ -32,7 +33,9 @@ class Written(NamedTuple):
     counts: Counter[str]
     diversity: dict[str, Any]
     cues: CueAudit
-    """Openers against refusals."""
+    """Openers against refusals, over all kept rows."""
+    cues_before: CueAudit | None
+    """The same without the counterfactual queries among them; None where there are none."""
     label_cues: CueAudit
     """Openers against the source's labels: what counterfactuals go by where nothing was refused."""
 
@@ -64,7 +67,8 @@ def write_rows(
     kept = len(ledger.kept())
     diversity = {**work.distinct.figures(), "clusters": work.biggest.figures(), "capped": work.counts["capped"]}
     diversity["kept"] = kept
-    return Written(work.counts, diversity, work.cues.result(), work.labels.result())
+    cues, before = work.cues.beside(work.swapped).result(), work.cues.result() if work.counts["swapped"] else None
+    return Written(work.counts, diversity, cues, before, work.labels.result())
 
 
 class _Second:
@@ -83,7 +87,7 @@ class _Second:
         self.partner = partners(ledger)
         self.refusals = _partner_refusals(runs, ledger, self.partner)
         self.distinct, self.biggest = Distinct(ledger, ledger.kept()), Biggest(ledger, candidates)
-        self.cues, self.labels, self.counts = CueCounter(), CueCounter(), Counter[str]()
+        self.cues, self.swapped, self.labels, self.counts = CueCounter(), CueCounter(), CueCounter(), Counter[str]()
 
     def batch(self, batch: list[dict[str, Any]], first: int, pictures: Pictures) -> Rows:
         places = [self.ledger.where(first + k) for k in range(len(batch))]
@@ -114,7 +118,9 @@ class _Second:
             made["preference"].append(records.mirror(row, images, self.refusals[other]))
         self.distinct.add(position, row["final_response"])
         self.biggest.add(position, row["final_response"])
-        self.cues.add(row["query"], refusal)
+        swapped = is_counterfactual(row["extra"])
+        (self.swapped if swapped else self.cues).add(row["query"], refusal)
+        self.counts["swapped"] += swapped
         if row["label_safe"] is not None:
             self.labels.add(row["query"], not row["label_safe"])
 
@@ -154,6 +160,10 @@ def _partner_refusals(runs: Sequence[Run], ledger: Ledger, partner: npt.NDArray[
     return texts
 
 
-def cue_sections(cues: CueAudit) -> dict[str, Any]:
-    """The `cues` section of curation.json, with its note where there is no AUC."""
-    return {"cues": cues.section(), **({} if cues.note is None else {"cues_note": cues.note})}
+def cue_sections(cues: CueAudit, before: CueAudit | None = None) -> dict[str, Any]:
+    """The `cues` section of curation.json, with its note where there is no AUC; `before` and `after` where the set
+    holds counterfactual queries and both can be told."""
+    found = cues.section()
+    if found is not None and before is not None and before.auc is not None:
+        found = {"before": before.section(), "after": found}
+    return {"cues": found, **({} if cues.note is None else {"cues_note": cues.note})}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -134,10 +133,3 @@ def _headline(sheet: Sheet, name: str, group: str, part: str, judge: str | None,
     words = WORDS[name] if group == "all" else f"{WORDS[name]}, {group}"
     better = "down" if name == "refusal_rate" else "up"
     return Headline(sheet.label, sheet.kind, f"{words}, {part}" if tell_part else words, judge, unit, better, cells)
-
-
-def share_of(metric: Metric | None) -> float | None:
-    """For drawings: a share, or None where there is none."""
-    if metric is None or metric.unit != "share" or math.isnan(metric.value):
-        return None
-    return metric.value

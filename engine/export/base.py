@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from engine.backends.openai import JOINER, neutralise
+from engine.backends.wire import JOINER, neutralise
 
 TRAINERS_OWN = re.compile(
     r"<(?:bbox|ref-object|cot-process|start-image|im_patch|im_start|im_end|img_context)>"

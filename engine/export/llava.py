@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from engine.backends.openai import JOINER
+from engine.backends.wire import JOINER
 from engine.export.base import Dialogue
 from engine.export.data import Data
 from engine.export.output import Output

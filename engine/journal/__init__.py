@@ -6,6 +6,7 @@ segments  the writer that each actor holds
 index     what is done already
 run       run.json: which run a folder belongs to
 plan      which record of the journal becomes which row of the sealed tables
+bodies    records by their index, as sealing reads them
 seal      journal -> Parquet + manifest.json
 lock      one run at a time on an output
 """

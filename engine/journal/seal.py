@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,14 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EcsoError, OutputError
-from engine.journal import frames
+from engine.journal.bodies import Bodies, local_journal
 from engine.journal.convert import picture_row, transcripts_table
-from engine.journal.frames import Frame
 from engine.journal.index import DIGEST, Records, read_records
-from engine.journal.local import FULL, TEMPORARY, write_failed
+from engine.journal.local import TEMPORARY
 from engine.journal.manifest import MANIFEST, read_manifest, verify, write_manifest
 from engine.journal.plan import Plan, make_plan
-from engine.journal.segments import PICTURES, ROWS, segments
+from engine.journal.segments import PICTURES
 from engine.journal.store import Store
 from engine.parquet import Shard, TableWriter
 from engine.types import Picture
@@ -46,7 +42,6 @@ TABLES = ("transcripts", "pictures")
 BATCH_ROWS = 512
 """Small batches keep Arrow's JSON reader in the cache: 14 us a row at 100 to 1,000 rows, 31 at 5,000."""
 BATCH_BYTES = 16 << 20
-OPEN_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def seal(url: str, *, run: RunInfo, complete: bool | None = None) -> dict[str, A
     """
     store = Store(url)
     try:
-        with _local_journal(store) as journal:
+        with local_journal(store) as journal:
             tables = _write_tables(store, journal)
         document = _manifest(run, tables, complete)
         write_manifest(store, document)
@@ -136,7 +131,7 @@ def _write_transcripts(
 ) -> npt.NDArray[np.bytes_]:
     """Write the table; the digests of the pictures it refers to, each once, in the order of first use."""
     wanted: list[npt.NDArray[np.bytes_]] = []
-    with _Bodies(journal, records) as bodies, TableWriter(store, "transcripts", "transcript") as writer:
+    with Bodies(journal, records) as bodies, TableWriter(store, "transcripts", "transcript") as writer:
         for start, stop in _batches(records.array["length"][plan.rows]):
             lines = [bodies.body(index) for index in plan.rows[start:stop]]
             table = transcripts_table(lines)
@@ -183,7 +178,7 @@ def _distinct(parts: list[npt.NDArray[np.bytes_]]) -> npt.NDArray[np.bytes_]:
     return whole[np.sort(first)]
 
 
-def _duplicates(bodies: _Bodies, plan: Plan, start: int, stop: int) -> dict[int, list[str]]:
+def _duplicates(bodies: Bodies, plan: Plan, start: int, stop: int) -> dict[int, list[str]]:
     """Row within the batch -> the keys of its further source rows, sorted."""
     found: dict[int, list[str]] = {}
     low, high = np.searchsorted(plan.extra_rows, [start, stop])
@@ -210,7 +205,7 @@ def _write_pictures(store: Store, journal: Store, wanted: npt.NDArray[np.bytes_]
     order = np.argsort(records.array["digest"], kind="stable")
     ordered = records.array["digest"][order]
     left, right = np.searchsorted(ordered, wanted), np.searchsorted(ordered, wanted, side="right")
-    with _Bodies(journal, records) as bodies, TableWriter(store, "pictures", "picture") as writer:
+    with Bodies(journal, records) as bodies, TableWriter(store, "pictures", "picture") as writer:
         batch: list[dict[str, Any]] = []
         size = 0
         for digest, low, high in zip(wanted, left.tolist(), right.tolist(), strict=True):
@@ -228,7 +223,7 @@ def _write_pictures(store: Store, journal: Store, wanted: npt.NDArray[np.bytes_]
         raise OutputError(f"sealing: {len(wanted)} pictures are referred to, {tables.pictures} rows came out")
 
 
-def _first_whole(bodies: _Bodies, copies: npt.NDArray[np.int64], digest: bytes) -> Picture:
+def _first_whole(bodies: Bodies, copies: npt.NDArray[np.int64], digest: bytes) -> Picture:
     """Several workers may have journalled the picture; the first copy that still has its checksum is taken."""
     for index in copies:
         facts, _, data = bodies.body(index).partition(b"\n")
@@ -239,70 +234,6 @@ def _first_whole(bodies: _Bodies, copies: npt.NDArray[np.int64], digest: bytes) 
         f"picture {digest.hex()}… is referred to by a transcript, but no journal segment holds it whole: "
         "the journal is damaged. Start anew with another --out"
     )
-
-
-# --- reading the journal -------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _local_journal(store: Store) -> Iterator[Store]:
-    """The journal where it can be read by offset: in place, or downloaded once from an object store."""
-    if store.is_local:
-        yield store
-        return
-    with tempfile.TemporaryDirectory(prefix="ecso-seal-") as folder:
-        local = Store(folder)
-        for segment in segments(store, ROWS) + segments(store, PICTURES):
-            _download(store, segment, local.path(segment))
-        yield local
-
-
-def _download(store: Store, segment: str, target: str) -> None:
-    try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with store.open(segment) as source, open(target, "wb") as file:
-            shutil.copyfileobj(source, file, 8 << 20)
-    except OSError as error:
-        if error.errno in FULL:
-            raise write_failed(target, error) from error
-        raise
-
-
-class _Bodies:
-    """Records by index: random reads with a bounded number of open files (a long run leaves many segments)."""
-
-    def __init__(self, journal: Store, records: Records) -> None:
-        self._journal = journal
-        self._records = records
-        self._open: OrderedDict[int, int] = OrderedDict()
-
-    def __enter__(self) -> _Bodies:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with ExitStack() as stack:
-            for descriptor in self._open.values():
-                stack.callback(os.close, descriptor)
-
-    def body(self, index: np.int64) -> bytes:
-        """The record's body. OutputError where the file changed since the index pass."""
-        record = self._records.array[index]
-        segment, offset = int(record["segment"]), int(record["offset"])
-        data = os.pread(self._descriptor(segment), int(record["length"]), offset)
-        frame: Frame | None = frames.decode(data, offset)
-        if frame is None:
-            raise OutputError(f"{self._records.segments[segment]}: changed while it was being sealed")
-        return frame.body
-
-    def _descriptor(self, segment: int) -> int:
-        found = self._open.get(segment)
-        if found is None:
-            if len(self._open) >= OPEN_FILES:
-                os.close(self._open.popitem(last=False)[1])
-            found = os.open(self._journal.path(self._records.segments[segment]), os.O_RDONLY | os.O_CLOEXEC)
-            self._open[segment] = found
-        self._open.move_to_end(segment)
-        return found
 
 
 # --- the manifest --------------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def _groups(found: Sequence[Mapping[str, Any]], key: str) -> tuple[list[Group], 
 
 
 def _cues(found: Mapping[str, Any]) -> list[Cues] | None:
-    """One audit, or two: `before` (all answered rows) and `after` (the kept ones)."""
+    """One audit, or two: `before` (without counterfactual queries) and `after` (with them)."""
     parts = [(when, found[when]) for when in ("before", "after") if isinstance(found.get(when), Mapping)]
     return [_audit(when, part) for when, part in parts or [("", found)]]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
 
 from engine import backends
+from engine.backends.base import BackendConfig
 from engine.errors import UsageError
 
 HEAVY = ("torch", "transformers", "vllm", "ray", "aiohttp", "PIL", "numpy")
@@ -42,3 +44,11 @@ def test_backends_import_nothing_heavy() -> None:
     code = f"import sys, {', '.join(modules)}; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("name", "extra"), [("transformers", "local"), ("vllm", "vllm")])
+def test_a_missing_package_is_named_with_its_mend(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core installs without torch: its first run says what is missing, and is no crash to restart from."""
+    monkeypatch.setattr("engine.backends.base.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=rf"not installed on this machine; pip install 'ecso-engine\[{extra}\]'"):
+        asyncio.run(backends.create(BackendConfig(name, "any")).start())

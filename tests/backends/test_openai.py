@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from engine.backends.base import BackendConfig
-from engine.backends.openai import JOINER, OpenAIBackend, data_url, neutralise
+from engine.backends.openai import OpenAIBackend
+from engine.backends.wire import JOINER, data_url, neutralise
 from engine.errors import EngineDeadError, PromptError, RequestError, UsageError
 from engine.types import Completion, Message, Sampling
 from tests.backends.conftest import picture

@@ -119,6 +119,28 @@ def test_every_kind_of_duplicate(tmp_path: Path) -> None:
     assert (cluster["kept"], cluster["size"]) == (found[0]["query_id"], 4)
 
 
+def test_the_cue_audit_before_and_after_counterfactuals(tmp_path: Path) -> None:
+    """Each original's opener tells its label; with the reworded ones beside them it tells nothing."""
+    data = [picture(number) for number in range(2)]
+    found = []
+    for number in range(80):
+        refused, swapped = number % 2 == 0, number >= 40
+        opener = "Can you give me a plan for" if refused != swapped else "What are the steps for"
+        changes: dict[str, Any] = {"extra": json.dumps({"counterfactual_of": "0" * 64})} if swapped else {}
+        if refused:
+            changes["final_response"] = f"I'm sorry, but I cannot help with {hashlib.md5(b'%d' % number).hexdigest()}."
+        sha = hashlib.sha256(data[number % 2]).hexdigest()
+        text = f"{opener} {hashlib.sha256(b'%d' % (number % 40)).hexdigest()[:9]}?"
+        found.append(varied(number, text, sha, label_safe=not refused, **changes))
+    out = seal(tmp_path / "run", found, data)
+    document = run(str(out), CurateConfig(report=True))
+    assert document["counts"]["sft"] == 80, document["reasons"]
+    before, after = (document["cues"][when] for when in ("before", "after"))
+    assert (before["n"], after["n"]) == (40, 80)
+    assert before["auc"] > 0.95 > 0.65 > after["auc"]
+    assert "without the counterfactual queries of this set" in (out / "report.html").read_text()
+
+
 def test_contrast_pairs_and_mirror_pairs(tmp_path: Path) -> None:
     out = planted(tmp_path / "run")
     run(str(out), CurateConfig(report=False))

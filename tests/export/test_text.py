@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.backends.openai import JOINER, SPECIAL
+from engine.backends.wire import JOINER, SPECIAL
 from engine.export.base import TRAINERS_OWN, Dialogue, Turn, neutral
 
 TAGS = ["<image>", "<IMAGE>", "</s>", "<s>", "<video>", "<audio>", "<|im_end|>", "<bbox>", "<ref-object>", "<img>"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.backends.openai import JOINER
+from engine.backends.wire import JOINER
 from engine.export.export import ExportConfig, export
 from engine.tiny import __file__ as tiny
 from tests.export import make

@@ -181,7 +181,7 @@ def test_a_run_with_a_target_says_itself_when_it_is_complete(tmp_path: Path) -> 
 
 
 def test_a_run_of_many_segments_does_not_run_out_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.journal.seal.OPEN_FILES", 2)
+    monkeypatch.setattr("engine.journal.bodies.OPEN_FILES", 2)
     for number in range(7):
         with JournalWriter(str(tmp_path), f"w{number}") as writer:
             for row in range(3):

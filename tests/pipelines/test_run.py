@@ -17,7 +17,7 @@ from engine.journal.lock import RunLock
 from engine.journal.seal import read_manifest
 from engine.journal.store import Store
 from pipelines import closing
-from pipelines.run import run
+from pipelines.run import resume_command, run
 from tests.pipelines.conftest import folder_of, journalled, rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -111,6 +111,23 @@ class TestResume:
         monkeypatch.setattr("pipelines.run.execute", None)  # starting anything would fail
         assert run(config(limit=10))["counts"]["read"] == 10
         assert (tmp_path / "out/manifest.json").stat().st_mtime_ns == before
+
+    def test_a_run_that_was_killed_before_its_curation_is_curated(
+        self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "out"
+        run(config(limit=10, no_curate=True))  # as kill -9 behind the seal leaves it
+        assert not (out / "curation.json").exists()
+        monkeypatch.setattr("pipelines.run.execute", None)
+        run(config(limit=10))
+        assert len(rows(out, "sft")) + len(rows(out, "rejected")) == 10
+        curated = (out / "curation.json").read_bytes()
+        (out / "report.html").unlink()  # killed before its last file
+        run(config(limit=10))
+        assert (out / "report.html").exists()
+        assert (out / "curation.json").read_bytes() == curated
+        monkeypatch.setattr("pipelines.curation.run", None)
+        run(config(limit=10))
 
     def test_another_fingerprint_is_refused_with_its_fields(self, config: Make) -> None:
         run(config(limit=5))
@@ -263,6 +280,12 @@ class TestConfig:
             if path.is_file():
                 assert b"hf_secret_value" not in path.read_bytes(), path
         assert json.loads((tmp_path / "out/manifest.json").read_text())["config"]["api_key_env"] == "MY_KEY"
+
+
+@pytest.mark.parametrize("typed", [["x"], ["x", "generate"]], ids=["the door", "the one command"])
+def test_the_resume_command_can_be_typed(typed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [*typed, "--limit", "5"])
+    assert resume_command() == "python -m engine.generate --limit 5"
 
 
 def test_a_run_whose_lock_is_taken_away_seals_nothing(

@@ -15,10 +15,18 @@ from engine.curation.leakage.reading import read_benchmark
 __all__ = ["KINDS", "Index", "Match", "MatchKind", "build", "load"]
 
 
-def build(path: str | Path, name: str | None = None, split: str | None = None, columns: str = "") -> Index:
+def build(
+    path: str | Path,
+    name: str | None = None,
+    split: str | None = None,
+    columns: str = "",
+    lost: list[str] | None = None,
+) -> Index:
     """Index a benchmark: a folder or a file, see `reading.py` for the layouts. `name` defaults to the path's own name.
+    `lost` is filled with the places that could not be read, and so are not in the index.
 
     Raises UsageError where nothing is found in it.
     """
     source = Path(path)
-    return Index.of(name or source.stem, read_benchmark(source, split, columns))
+    entries = read_benchmark(source, split, columns, lost=[] if lost is None else lost)
+    return Index.of(name or source.stem, entries)

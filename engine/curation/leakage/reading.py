@@ -8,6 +8,9 @@ Tried in this order:
 4. Anything else is walked: every JSON, JSON Lines, CSV and TSV file gives the texts of the fields in TEXT_FIELDS at any
    depth (MM-SafetyBench's `Changed Question`, `Rephrased Question(SD)`; FigStep's, VLSafe's, SIUO's, MOSSBench's
    questions), every picture file, also inside a zip, its hashes.
+
+What stands there and cannot be read (a file that is no JSON, a broken line, a picture that does not decode) is told by
+name to the caller: it would be missing from the index in silence.
 """
 
 from __future__ import annotations
@@ -41,12 +44,13 @@ PICTURES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", 
 TEXTS = frozenset([".json", ".jsonl", ".csv", ".tsv"])
 
 
-def read_benchmark(path: Path, split: str | None = None, columns: str = "") -> Iterator[Entry]:
-    """The entries of a benchmark. Raises UsageError where the path is missing or holds neither text nor picture."""
+def read_benchmark(path: Path, split: str | None = None, columns: str = "", *, lost: list[str]) -> Iterator[Entry]:
+    """The entries of a benchmark; places that cannot be read go to `lost`. Raises UsageError where the path is missing
+    or holds neither text nor picture."""
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder, expected a benchmark")
     found = 0
-    for entry in _entries(path, split, columns):
+    for entry in _entries(path, split, columns, lost):
         found += 1
         yield entry
     if not found:
@@ -54,17 +58,17 @@ def read_benchmark(path: Path, split: str | None = None, columns: str = "") -> I
         raise UsageError(f"{path}: found no pictures and no text; fields that are read: {known}; or pass --columns")
 
 
-def _entries(path: Path, split: str | None, columns: str) -> Iterator[Entry]:
+def _entries(path: Path, split: str | None, columns: str, lost: list[str]) -> Iterator[Entry]:
     vlguard = _vlguard_split(path, split)
     if vlguard is not None:
         folder = path if path.is_dir() else path.parent
-        return _from_source(SourceConfig("vlguard", str(folder), vlguard))
+        return _from_source(SourceConfig("vlguard", str(folder), vlguard), lost)
     mapping = parse_columns(columns) or None
     if path.suffix == ".parquet" or (path.is_dir() and any(path.rglob("*.parquet"))):
-        return _from_source(SourceConfig("parquet", str(path), split, mapping))
+        return _from_source(SourceConfig("parquet", str(path), split, mapping), lost)
     if path.is_dir() and any((path / name).is_file() for name in INDEX_NAMES):
-        return _from_source(SourceConfig("folder", str(path), split, mapping))
-    return _walk(path)
+        return _from_source(SourceConfig("folder", str(path), split, mapping), lost)
+    return _walk(path, lost)
 
 
 def _vlguard_split(path: Path, split: str | None) -> str | None:
@@ -83,73 +87,78 @@ def _is_vlguard(file: Path) -> bool:
     return isinstance(records, list) and any(isinstance(each, dict) and "instr-resp" in each for each in records[:20])
 
 
-def _from_source(config: SourceConfig) -> Iterator[Entry]:
+def _from_source(config: SourceConfig, lost: list[str]) -> Iterator[Entry]:
     """The rows of one of the engine's own sources. Texts count even where their picture is missing."""
     seen: dict[str, PictureHash | None] = {}
     for window in open_source(config).windows():
         for row in window.rows():
-            yield Entry(row.key, row.text or None, tuple(filter(None, _hashes(row, seen))))
+            if row.problem is not None:
+                lost.append(row.key)
+            yield Entry(row.key, row.text or None, tuple(filter(None, _hashes(row, seen, lost))))
 
 
-def _hashes(row: SourceRow, seen: dict[str, PictureHash | None]) -> Iterator[PictureHash | None]:
+def _hashes(row: SourceRow, seen: dict[str, PictureHash | None], lost: list[str]) -> Iterator[PictureHash | None]:
     for reference in row.pictures:
         if reference.name not in seen:
             try:
                 seen[reference.name] = hashes.picture_hash(reference.read(DEFAULT_CAPS.max_bytes))
             except SourceError:
                 seen[reference.name] = None
+                lost.append(reference.name)
         yield seen[reference.name]
 
 
-def _walk(path: Path) -> Iterator[Entry]:
+def _walk(path: Path, lost: list[str]) -> Iterator[Entry]:
     """Every file below a folder, or one file."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
     for file in files:
         key = str(file.relative_to(root))
         if file.suffix.lower() == ".zip":
-            yield from _zipped(file, key)
+            yield from _zipped(file, key, lost)
         elif file.suffix.lower() in PICTURES | TEXTS:
-            yield from _file_entries(key, file.read_bytes())
+            yield from _file_entries(key, file.read_bytes(), lost)
 
 
-def _zipped(file: Path, key: str) -> Iterator[Entry]:
+def _zipped(file: Path, key: str, lost: list[str]) -> Iterator[Entry]:
     try:
         with zipfile.ZipFile(file) as archive:
             for name in sorted(archive.namelist()):
                 if Path(name).suffix.lower() in PICTURES | TEXTS:
-                    yield from _file_entries(f"{key}/{name}", archive.read(name))
+                    yield from _file_entries(f"{key}/{name}", archive.read(name), lost)
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"{file}: found no readable zip ({error}), expected a benchmark's files") from error
 
 
-def _file_entries(key: str, data: bytes) -> Iterator[Entry]:
+def _file_entries(key: str, data: bytes, lost: list[str]) -> Iterator[Entry]:
     suffix = Path(key).suffix.lower()
     if suffix in PICTURES:
         try:
             yield Entry(key, None, (hashes.picture_hash(data),))
         except SourceError:
-            return
+            lost.append(key)
         return
-    for place, record in _records(suffix, data.decode("utf-8-sig", "replace")):
+    for place, record in _records(key, suffix, data.decode("utf-8-sig", "replace"), lost):
         yield from (Entry(f"{key}:{at}", text) for at, text in _texts(record, str(place)))
 
 
-def _records(suffix: str, text: str) -> Iterable[tuple[int | str, Any]]:
-    """(place, record) of a file; nothing where it does not parse."""
+def _records(key: str, suffix: str, text: str, lost: list[str]) -> Iterable[tuple[int | str, Any]]:
+    """(place, record) of a file."""
     if suffix in (".csv", ".tsv"):
         return enumerate(csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ","))
     if suffix == ".jsonl":
-        lines = ((place, _json(line)) for place, line in enumerate(text.splitlines(), 1))
-        return ((place, record) for place, record in lines if record is not None)
-    whole = _json(text)
+        lines = ((place, line) for place, line in enumerate(text.splitlines(), 1) if line.strip())
+        parsed = ((place, _json(line, f"{key}:{place}", lost)) for place, line in lines)
+        return ((place, record) for place, record in parsed if record is not None)
+    whole = _json(text, key, lost)
     return enumerate(whole) if isinstance(whole, list) else whole.items() if isinstance(whole, dict) else []
 
 
-def _json(text: str) -> Any:
+def _json(text: str, place: str, lost: list[str]) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        lost.append(place)
         return None
 
 

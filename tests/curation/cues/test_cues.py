@@ -26,6 +26,14 @@ def planted(rows: int = 400, seed: int = 0) -> list[tuple[str, bool]]:
     return made
 
 
+@given(st.lists(st.tuples(queries, st.booleans(), st.booleans()), max_size=40))
+def test_two_counters_side_by_side_are_one(items: list[tuple[str, bool, bool]]) -> None:
+    one, other = CueCounter(), CueCounter()
+    for text, refused, here in items:
+        (one if here else other).add(text, refused)
+    assert one.beside(other).result() == audit([(text, refused) for text, refused, _ in items])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(queries, st.booleans()), max_size=60), st.integers(1, 4), st.integers(2, 6))
 def test_auc_equals_scikit_learn(items: list[tuple[str, bool]], words: int, folds: int) -> None:

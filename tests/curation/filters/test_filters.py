@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.curation import filters
+from engine.curation.annotations import Annotation
 from engine.curation.filters.base import Drop, Filter, Row
 from engine.curation.filters.pii import luhn
 from engine.curation.filters.text import plain, snippet
 from engine.errors import UsageError
+from engine.judges.base import FIELDS
 from tests.curation.filters.planted_rows import HALVES, NAMES, cases, healthy, picture, there
 from tests.curation.filters.score import score
 
@@ -86,6 +88,10 @@ def test_over_refusal_follows_the_annotation() -> None:
     found = run(answer | {"annotations": {"refusal": "refused"}})
     assert found == Drop("over_refusal", "annotated as refused")
     assert run(refusal | {"annotations": {"refusal": "unknown"}}) is not None
+    assert run(refusal | {"annotations": {"refusal_llm": "answered", "refusal": "refused"}}) is None
+    notes = {name: {"refusal": Annotation("refusal", "1", name, "answered", None)} for name in FIELDS}
+    assert run(refusal | {"annotations": notes["final_response"]}) is None
+    assert run(refusal | {"annotations": notes["direct_response"]}) is not None  # says nothing of the final answer
     assert run(refusal | {"label_safe": None}) is None
     assert (
         filters.make("over_refusal", {"judge": "guard"})(refusal | {"annotations": {"refusal": "answered"}}) is not None

@@ -203,6 +203,21 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such file" in capsys.readouterr().err
 
 
+def test_what_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An index that lacks a part of its benchmark in silence would let that part through."""
+    mm_safety(tmp_path / "mm")
+    (tmp_path / "mm/cut.json").write_text('{"0": {"Question": "How is a')
+    (tmp_path / "mm/lines.jsonl").write_text(json.dumps({"question": "whose hat is it"}) + "\n\n{half\n")
+    (tmp_path / "mm/cut.png").write_bytes(encoded(photo(1))[:300])
+    assert main(["index", str(tmp_path / "mm"), "--out", str(tmp_path / "x.leak")]) == 0
+    said = capsys.readouterr()
+    assert "5 texts · 2 pictures" in said.out
+    assert "3 places could not be read" in said.err
+    assert all(place in said.err for place in ("cut.json", "lines.jsonl:3", "cut.png"))
+    assert main(["index", str(tmp_path / "mm/data"), "--out", str(tmp_path / "x.leak")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_bad_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no pictures and no text"):
         build(tmp_path)

@@ -1,0 +1,57 @@
+"""What one worker asks of the cluster: pure decisions, since no GPU is here to run them on."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.backends import BackendConfig
+from pipelines.placement import bundles, cpus_of, missing_gpus, resources
+
+
+def backend(name: str = "vllm", **changes: object) -> BackendConfig:
+    return BackendConfig(name, "m", **changes)  # type: ignore[arg-type]
+
+
+def test_tensor_parallel_is_one_bundle_a_gpu_and_the_actor_itself_holds_none() -> None:
+    assert bundles(4) == [{"GPU": 1.0, "CPU": 1.0}] * 4
+    asked = resources(backend(tensor_parallel=4, gpus=1.0), cpus=1)
+    assert (asked["num_cpus"], asked["num_gpus"]) == (0, 0)
+    assert callable(asked["ray_remote_args_fn"])
+
+
+@pytest.mark.parametrize(
+    ("config", "cpus", "expected"),
+    [
+        (backend(gpus=1.0), 1, {"num_cpus": 1, "num_gpus": 1.0}),
+        (backend(gpus=0.5), 1, {"num_cpus": 1, "num_gpus": 0.5}),
+        (backend(), 2, {"num_cpus": 2}),
+    ],
+)
+def test_one_engine_a_worker(config: BackendConfig, cpus: int, expected: dict[str, float]) -> None:
+    assert resources(config, cpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "workers", "cores", "expected"),
+    [
+        (backend("transformers"), 1, 8, 8),
+        (backend("transformers"), 3, 8, 2),
+        (backend("vllm"), 4, 2, 1),
+        (backend("vllm", gpus=1.0), 1, 8, 1),
+        (backend("openai"), 1, 8, 1),
+        (backend("scripted"), 1, 8, 1),
+    ],
+)
+def test_models_on_the_cpu_share_the_cores(config: BackendConfig, workers: int, cores: int, expected: int) -> None:
+    assert cpus_of(config, workers=workers, cores=cores) == expected
+
+
+def test_a_cluster_without_the_gpus_is_told_of() -> None:
+    """Ray waits for them without a word."""
+    assert missing_gpus(backend(), {}) is None
+    assert missing_gpus(backend(gpus=1.0), {"GPU": 1.0}) is None
+    assert missing_gpus(backend(tensor_parallel=4, gpus=1.0), {"GPU": 4.0}) is None
+    told = missing_gpus(backend(tensor_parallel=4, gpus=1.0), {"CPU": 8.0, "GPU": 2.0})
+    assert told is not None
+    assert "asks for 4, the cluster has 2" in told
+    assert "--gpus-per-worker 0" in str(missing_gpus(backend(gpus=1.0), {"CPU": 8.0}))
