@@ -196,7 +196,11 @@ def outside(kind: str, built_in: Mapping[str, Any]) -> list[Part]:
         licence = str(meta.get("License-Expression") or meta.get("License") or "")
         target = entry.value.partition("[")[0].strip()
         found.append(Part(kind, entry.name, target, *named, str(meta.get("Summary") or ""), licence.partition("\n")[0]))
-    return sorted((_checked(part, found, built_in) for part in found), key=lambda part: (not part.problem, part.name))
+    return sorted((_checked(part, found, built_in) for part in found), key=_order)
+
+
+def _order(part: Part) -> tuple[bool, str, str]:
+    return not part.problem, part.name, part.distribution
 
 
 def _checked(part: Part, every: list[Part], built_in: Mapping[str, Any]) -> Part:

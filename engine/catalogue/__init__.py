@@ -30,7 +30,7 @@ TITLES = {
 HEAD = """\
 # Catalogue: every part that the engine has
 
-Written by `python -m engine.list --markdown > docs/catalogue.md`; a test holds the two together. `python -m engine.list`
+Written by `python -m engine.list --markdown > docs/catalogue.md`; a test holds the two together. Without that flag it
 also lists what installed distributions bring ([extending.md](extending.md)). Licences and access as read in 2026 from
 papers, repositories and Hub pages: no legal advice. No weights and no data set is shipped but the embedded model and
 its sample.

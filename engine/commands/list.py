@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from engine.commands._exits import guarded
 
 KINDS = ("strategies", "judges", "sources", "benchmarks", "filters", "backends")
-EXAMPLES = """Every strategy, judge, source, benchmark, filter and backend: what it is, its paper, its licence, whether it is gated,
-and what it needs. What installed distributions bring stands behind the built-in ones (docs/extending.md).
+EXAMPLES = """Every strategy, judge, source, benchmark, filter and backend: what it is, its paper and licence, whether
+it is gated, and what it needs. What installed distributions bring stands behind the built-in ones (docs/extending.md).
 
   python -m engine.list judges
   python -m engine.list sources --json

@@ -59,7 +59,7 @@ PICTURES = {
     "mmvet": "for non-commercial use, with attribution; some pictures come from elsewhere",
     "vlsafe": "no: COCO's pictures belong to their Flickr owners; get them from COCO",
 }
-"""Name of a source (generate --queries) -> what may be done with its pictures. Its licence: engine/catalogue/sources.py."""
+"""Name of a source (generate --queries) -> what may be done with its pictures. Its licence: engine.catalogue."""
 
 
 def spdx(found: str | None, flag: str) -> str | None:

@@ -7,7 +7,8 @@ plan = select(source.windows(), where={"safe": "false"}, limit=100)
 for row in iter_rows(window, selection):                           # remote task, one (window, selection) each
     query = load(row)                                              # SourceError: this row becomes an error row
 
-Adding one: a file with `open_source(config) -> Source`, and its line in SOURCES.
+Adding one: a file with `open_source(config) -> Source`, its line in SOURCES, its card in `engine.catalogue`; or from
+another distribution (docs/extending.md).
 """
 
 from __future__ import annotations
