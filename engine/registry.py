@@ -191,11 +191,11 @@ def outside(kind: str, built_in: Mapping[str, Any]) -> list[Part]:
     found = []
     for entry in entry_points(group=f"ecso_engine.{kind}"):
         of = entry.dist
-        meta: Mapping[str, Any] = {} if of is None else dict(of.metadata.items())
+        meta: Mapping[str, Any] = {} if of is None else of.metadata.json
         named = ("unknown", "0") if of is None else (of.name, of.version)
-        licence = str(meta.get("License-Expression") or meta.get("License") or "")
+        licence = str(meta.get("license_expression") or meta.get("license") or "")
         target = entry.value.partition("[")[0].strip()
-        found.append(Part(kind, entry.name, target, *named, str(meta.get("Summary") or ""), licence.partition("\n")[0]))
+        found.append(Part(kind, entry.name, target, *named, str(meta.get("summary") or ""), licence.partition("\n")[0]))
     return sorted((_checked(part, found, built_in) for part in found), key=_order)
 
 
