@@ -21,7 +21,7 @@ __all__ = ["Card", "Line", "built_in", "cards", "lines", "markdown", "text"]
 
 TITLES = {
     "strategies": "`generate --strategy NAME`, `evaluate --strategy NAME,NAME`",
-    "judges": "`annotate RUN --judge NAME`, `evaluate --judge NAME`",
+    "judges": "`annotate RUN --judge NAME`, `evaluate --judge NAME` (there also `self`: the model's own verdict)",
     "sources": "`generate --queries NAME --path PATH`",
     "benchmarks": "`evaluate --benchmark NAME=PATH`",
     "filters": "`curate`, key `filters` of its configuration; in this order by default",

@@ -26,8 +26,8 @@ with cluster.shared():
     assert generate.main([*answered, "--queries", "numbers", "--no-curate", "--out", run]) == 0
     assert annotate.main([run, "--judge", "capitals"]) == 0
     assert curate.main([run, "--config", config]) == 0
-    asked = ["--benchmark", "counting", "--judge", "capitals", "--judge", "keywords"]
-    assert evaluate.main([*answered, "--model", "m", *asked, "--out", out]) == 0
+    asked = ["--benchmark", "counting", "--judge", "capitals"]
+    assert evaluate.main(["--strategy", "loud", "--backend", "echo", "--model", "tiny", *asked, "--out", out]) == 0
 """
 
 
@@ -67,9 +67,13 @@ def test_every_kind_through_its_command(tmp_path: Path) -> None:
     scores = json.loads((out / "scores.json").read_text())
     assert scores["benchmarks"][0]["from"]["target"] == "brought:counting"
     refused = {line["judge"]: line["value"] for line in scores["metrics"] if line["name"] == "refusal_rate"}
-    assert refused == {"capitals": 1.0, "keywords": 0.0}
-    judge = next(judge for judge in scores["runs"][0]["judges"] if judge["label"] == "capitals")
+    assert refused == {"capitals": 1.0}
+    (judge,) = scores["runs"][0]["judges"]
     assert (judge["tells"], judge["model"]) == ("refusals", None)
+    (answered,) = (out / "runs").iterdir()
+    assert rows(answered, "transcripts")[0]["final_response"].startswith("LOUDLY: WHICH NUMBER"), "by backend echo"
+    hashed = json.loads((answered / "manifest.json").read_text())["fingerprint_fields"]
+    assert hashed["backend_from"]["target"] == "brought:Echo"
 
 
 @pytest.mark.slow
