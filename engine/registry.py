@@ -70,6 +70,8 @@ class Part:
     licence: str = ""
     problem: str = ""
     """Why it cannot be used, where that shows without importing it."""
+    metadata: str = ""
+    """The folder of the distribution's metadata."""
 
     @property
     def words(self) -> str:
@@ -112,6 +114,7 @@ class Part:
             raise UsageError(f"{self.words}: {_told(error)}{expected}") from error
         if not callable(found):
             raise UsageError(f"{self.words}: found a {type(found).__name__}, expected a function")
+        _used.add(self)
         return found  # type: ignore[no-any-return]
 
     @contextmanager
@@ -123,6 +126,20 @@ class Part:
             raise
         except Exception as error:
             raise UsageError(f"{self.words}: {_told(error)}") from error
+
+
+_used: set[Part] = set()
+
+
+def used_files() -> list[str]:
+    """What workers on other machines need of the parts from outside that were asked for in this process: each one's
+    top package or module, and its distribution's metadata."""
+    found = {part.metadata for part in _used if part.metadata}
+    for part in _used:
+        spec = find_spec(part.target.partition(":")[0].partition(".")[0])
+        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
+        found |= {place for place in places[:1] if Path(place).exists()}
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +212,8 @@ def outside(kind: str, built_in: Mapping[str, Any]) -> list[Part]:
         named = ("unknown", "0") if of is None else (of.name, of.version)
         licence = str(meta.get("license_expression") or meta.get("license") or "")
         target = entry.value.partition("[")[0].strip()
-        found.append(Part(kind, entry.name, target, *named, str(meta.get("summary") or ""), licence.partition("\n")[0]))
+        told = (str(meta.get("summary") or ""), licence.partition("\n")[0], "")
+        found.append(Part(kind, entry.name, target, *named, *told, str(getattr(of, "_path", ""))))
     return sorted((_checked(part, found, built_in) for part in found), key=_order)
 
 

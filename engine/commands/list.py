@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,11 +47,19 @@ def _list(arguments: argparse.Namespace) -> int:
         plain = {kind: [line.plain() for line in lines] for kind, lines in found.items()}
         print(json.dumps(plain, indent=1, ensure_ascii=False))
     else:
-        print("\n\n".join(catalogue.text(kind, lines) for kind, lines in found.items()))
+        _show("\n\n".join(catalogue.text(kind, lines) for kind, lines in found.items()))
     problems = [line.part for lines in found.values() for line in lines if line.part and line.part.problem]
     for part in problems:
         print(f"ecso: {part.words}: {part.problem}", file=sys.stderr)
     return 2 if problems else 0
+
+
+def _show(text: str) -> None:
+    """A long text is read through `head` or `less`: that they close early is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A distribution's parts through the real commands, in Ray's workers, and the two examples as a reader runs them."""
+"""A distribution's parts through the real commands, in the workers of a cluster that others started, and the two
+examples as a reader runs them."""
 
 from __future__ import annotations
 
@@ -16,13 +17,21 @@ from tests.registry.distribution import brought
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 COMMANDS = """
-import sys
+import contextlib, os, sys
+from ray.cluster_utils import Cluster
+
 from engine.commands import annotate, curate, evaluate, generate
 from pipelines import cluster
 
-run, config, out = sys.argv[1:]
+run, config, out, site = sys.argv[1:]
+os.environ |= cluster.QUIET
+others = Cluster(True, head_node_args={"num_cpus": 6, "include_dashboard": False})
+os.environ["RAY_ADDRESS"] = others.address
+sys.path.insert(0, site)  # only now: the cluster's own processes know nothing of it
 answered = ["--strategy", "loud", "--backend", "scripted"]
-with cluster.shared():
+with contextlib.ExitStack() as stack:
+    stack.callback(others.shutdown)
+    stack.enter_context(cluster.shared())
     assert generate.main([*answered, "--queries", "numbers", "--no-curate", "--out", run]) == 0
     assert annotate.main([run, "--judge", "capitals"]) == 0
     assert curate.main([run, "--config", config]) == 0
@@ -31,10 +40,9 @@ with cluster.shared():
 """
 
 
-def python(*arguments: str, path: Path | None = None, cwd: Path = ROOT) -> str:
+def python(*arguments: str, cwd: Path = ROOT) -> str:
     """What a fresh interpreter prints; it must end with 0."""
-    folders = [str(ROOT), *([str(path)] if path else [])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("RAY_ADDRESS", None)
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +54,7 @@ def python(*arguments: str, path: Path | None = None, cwd: Path = ROOT) -> str:
 def test_every_kind_through_its_command(tmp_path: Path) -> None:
     run, out, config = tmp_path / "run", tmp_path / "evaluation", tmp_path / "curate.yaml"
     config.write_text("curate: {filters: [verdict, {no_two: {word: after 1}}], report: false}")
-    python("-c", COMMANDS, str(run), str(config), str(out), path=brought(tmp_path / "site"))
+    python("-c", COMMANDS, str(run), str(config), str(out), str(brought(tmp_path / "site")))
 
     transcripts = rows(run, "transcripts")
     assert {row["strategy"] for row in transcripts} == {"loud"}
