@@ -41,17 +41,13 @@ class Kind:
     """What else the flag takes, for the error message."""
 
 
+JUDGE = ("name", "version", "prompt_sha256", "field", "open")
+BENCHMARK = ("name", "kind", "source_note", "judges", "parts", "judge_for", "score")
 KINDS: Mapping[str, Kind] = {
     "strategies": Kind("strategy", "--strategy", ("__call__",), True, ", and module:function"),
-    "judges": Kind(
-        *("judge", "--judge", ("name", "version", "prompt_sha256", "field", "open")),
-        more=", and NAME=FILE for a Parquet file",
-    ),
+    "judges": Kind("judge", "--judge", JUDGE, more=", and NAME=FILE for a Parquet file"),
     "sources": Kind("source", "--queries", ("name", "identity", "windows")),
-    "benchmarks": Kind(
-        *("benchmark", "--benchmark", ("name", "kind", "source_note", "judges", "parts", "judge_for", "score"), True),
-        more=", and module:function",
-    ),
+    "benchmarks": Kind("benchmark", "--benchmark", BENCHMARK, True, ", and module:function"),
     "filters": Kind("filter", "filter", ("__call__",)),
     "backends": Kind("backend", "--backend", ("capacity", "cost", "start", "generate", "stats", "close")),
 }
@@ -156,7 +152,10 @@ class Found:
             return self.factory(*arguments, **options)
         with self.part.guarded():
             made = self.factory(*arguments, **options)
-        missing = [name for name in KINDS[self.kind].members if not hasattr(made, name)]
+        # By its type first: a property of a backend may have no value before it is started.
+        missing = [
+            name for name in KINDS[self.kind].members if not hasattr(type(made), name) and not hasattr(made, name)
+        ]
         if missing:
             what = KINDS[self.kind].one
             raise UsageError(f"{self.part.words}: made a {type(made).__name__} without {missing[0]}, expected a {what}")
