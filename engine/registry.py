@@ -150,12 +150,12 @@ class Found:
         """Call the factory; UsageError where one from outside fails, or makes something of another kind."""
         if self.part is None:
             return self.factory(*arguments, **options)
+        from inspect import getattr_static
+
         with self.part.guarded():
             made = self.factory(*arguments, **options)
-        # By its type first: a property of a backend may have no value before it is started.
-        missing = [
-            name for name in KINDS[self.kind].members if not hasattr(type(made), name) and not hasattr(made, name)
-        ]
+        # Without running properties: a backend's may have no value before it is started.
+        missing = [name for name in KINDS[self.kind].members if getattr_static(made, name, None) is None]
         if missing:
             what = KINDS[self.kind].one
             raise UsageError(f"{self.part.words}: made a {type(made).__name__} without {missing[0]}, expected a {what}")

@@ -90,7 +90,7 @@ def test_the_examples(tmp_path: Path) -> None:
     """Each as its first lines say, in another folder; both short."""
     for name in ("add_a_strategy.py", "add_a_judge.py"):
         assert len((EXAMPLES / name).read_text().splitlines()) < 60
-    python(str(EXAMPLES / "add_a_strategy.py"), "--backend", "scripted", cwd=tmp_path)
+    python(str(EXAMPLES / "add_a_strategy.py"), "--backend", "scripted", "--no-curate", cwd=tmp_path)
     run = tmp_path / "runs/second-thought"
     transcripts = rows(run, "transcripts")
     assert [step["name"] for step in transcripts[0]["steps"]] == ["answer", "revise"]
