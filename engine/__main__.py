@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "a data set in the layout that a trainer reads",
     "publish": "a sealed run, or a trained model, on the Hub: private, all or nothing",
     "hydrate": "join a published set with the pictures that it only names",
+    "list": "every strategy, judge, source, benchmark, filter and backend, and what it needs",
     "report": "one page about a curated data set, safe to open and to send on",
 }
 """Command -> one line of help. A command is engine/commands/<name>.py with `main(argv) -> int`."""

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.backends import adapters
+from engine.backends import BACKENDS, adapters
 from engine.config import GenerateConfig
 from engine.errors import UsageError
-from engine.strategies import prompt_set
+from engine.registry import facts_of
+from engine.sources import SOURCES
+from engine.strategies import STRATEGIES, prompt_set
 from engine.version import SCHEMA_VERSION
 
 SCHEME = 1
@@ -58,6 +60,7 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         for name, value in {"caption": config.caption, "eyes": config.eyes}.items()
         if value not in PUBLISHED
     }
+    found |= _strangers(config, backend)
     if config.calibration:
         from engine.calibration.document import load
 
@@ -68,6 +71,16 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
     if backend == "scripted":
         found["scripted_harmful"] = config.scripted_harmful
     return found
+
+
+def _strangers(config: GenerateConfig, backend: str) -> dict[str, Any]:
+    """Parts from outside the engine: distribution, version, target and the digest of their code, each under a name."""
+    every = {
+        "strategy_from": facts_of("strategies", config.strategy, STRATEGIES),
+        "queries_from": facts_of("sources", config.queries, SOURCES),
+        "backend_from": facts_of("backends", backend, BACKENDS),
+    }
+    return {name: facts for name, facts in every.items() if facts is not None}
 
 
 def digest(found: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from engine.admission import Admission
 from engine.backends import create
 from engine.breaker import Breaker
-from engine.errors import BreakerError, EngineDeadError, OutputError, PromptError, RowError, UsageError
+from engine.errors import BreakerError, EcsoError, EngineDeadError, OutputError, PromptError, RowError, UsageError
 from engine.journal.lock import RunLock
 from engine.journal.store import Store
 from engine.judges import FILE_JUDGES, files, imported, make
@@ -295,6 +295,10 @@ class AnnotateWorker:
                 found = Judged("unknown", text=str(error))  # it would not fit the next time either
             except RowError as error:
                 found = error
+            except EcsoError:
+                raise
+            except Exception as error:  # noqa: BLE001 (a judge may come from outside: its bug is this row's error)
+                found = RowError(f"{type(error).__name__}: {error}")
         failed = isinstance(found, RowError)
         if self._breaker.add(type(found).__name__ if failed else None, str(found) if failed else None):
             self._stopping, self._tripped = True, self._tripped or self._breaker.report()

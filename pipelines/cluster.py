@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.backends import watcher
+from engine.registry import used_files
 
 # No telemetry of ours, and the libraries' switched off, before they are imported anywhere.
 QUIET = {
@@ -165,7 +166,7 @@ def _options(slots: int) -> dict[str, Any]:
         return {"address": "local", "num_cpus": max(slots, os.cpu_count() or 1), "include_dashboard": False}
     # Workers on other nodes have no checkout: they get ours. By folder: inside `ray job submit` Ray copies this
     # dictionary deeply, which modules do not bear.
-    packages = [str(import_module(name).__path__[0]) for name in PACKAGES]
+    packages = [str(import_module(name).__path__[0]) for name in PACKAGES] + used_files()
     address = os.environ["RAY_ADDRESS"]
     return {"address": address, "runtime_env": {"py_modules": packages, "env_vars": QUIET}}
 

@@ -16,7 +16,7 @@ from engine.config import EvaluateConfig
 from engine.errors import EcsoError, OutputError
 from engine.evaluation import answers, scores
 from engine.evaluation.page import evaluation_page
-from engine.evaluation.planning import JudgeAsked, PlannedRun, annotate_config, needs_model, plan
+from engine.evaluation.planning import JudgeAsked, PlannedRun, annotate_config, needs_model, plan, tells
 from engine.evaluation.scores import JudgeUsed, RunScored, Scored
 from engine.journal.store import Store
 from engine.judges.planning import options_of
@@ -98,7 +98,10 @@ def _one_judge(
     if key is None:
         raise OutputError(f"{job.out}: {judge.label} was asked, and nobody says under which key")
     found = JudgeUsed(
-        judge.label, judge.name, key.version, key.prompt_sha256, judge.is_self, key=key, own=judge.is_self
+        *(judge.label, judge.name, key.version, key.prompt_sha256, judge.is_self),
+        key=key,
+        own=judge.is_self,
+        tells=tells(config, planned, judge),
     )
     if not needs_model(judge):
         return found
@@ -114,7 +117,8 @@ def _read(planned: PlannedRun, manifest: Mapping[str, Any], judged: list[tuple[J
     store = Store(out)
     said = {used.label: {} if used.key is None else answers.opinions(store, used.key) for _, used in judged}
     own = next((used.label for _, used in judged if used.own), None)
-    rows = answers.rows_of(store, manifest, planned.part.name, said, own=own)
+    declared = {used.label: used.tells for _, used in judged}
+    rows = answers.rows_of(store, manifest, planned.part.name, said, own=own, tells=declared)
     return RunScored(
         name=planned.name,
         benchmark=planned.entry.label,

@@ -54,7 +54,6 @@ class GenerateWorker:
         self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
-        self._strategy = strategies.create(setup.strategy, setup.options)
         self._ready = self._start()
         if not self._ready:
             return
@@ -70,6 +69,7 @@ class GenerateWorker:
     def _start(self) -> bool:
         """Load the model. What no retry can mend is told to the driver, and this worker answers nothing."""
         try:
+            self._strategy = strategies.create(self._setup.strategy, self._setup.options)
             self._backend = create(self._setup.backend)
             self._run(self._backend.start())
         except UsageError as error:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "engine", "pipelines")
 DOORS = {
     *("generate", "curate", "train", "evaluate", "publish"),
-    *("calibrate", "annotate", "leakage", "hydrate", "validate", "job", "__main__"),
+    *("calibrate", "annotate", "leakage", "hydrate", "validate", "job", "list", "__main__"),
 }
 """Modules directly under engine/ that are doors: they and engine.commands may look down on everything."""
 HEAVY = {
@@ -147,7 +147,7 @@ def test_arrow_schema_is_what_datasets_would_write(table: str) -> None:
     assert found.metadata == features.arrow_schema.metadata
 
 
-HELPED = ("generate", "curate", "evaluate", "train", "preview", "validate", "job")
+HELPED = ("generate", "curate", "evaluate", "train", "preview", "validate", "job", "list")
 
 
 @pytest.mark.parametrize("command", [[], *([name, "--help"] for name in HELPED)])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
+from engine import registry
 from engine.backends.base import Backend, BackendConfig, BackendStats
 from engine.errors import UsageError
 
@@ -32,8 +31,8 @@ def resolve(name: str, gpus: float = 0.0) -> str:
     """
     if name == "auto":
         return "vllm" if _has_vllm(gpus) else "transformers"
-    if name not in BACKENDS:
-        raise UsageError(f"--backend {name}: unknown; choose one of auto, {', '.join(BACKENDS)}")
+    if name not in BACKENDS and registry.part_of("backends", name, BACKENDS) is None:
+        raise UsageError(registry.unknown("backends", name, {"auto": "", **BACKENDS}))
     return name
 
 
@@ -54,5 +53,5 @@ def _is_installed(distribution: str) -> bool:
 
 def create(config: BackendConfig) -> Backend:
     """The backend of `config.name`, not yet started."""
-    module, _, cls = BACKENDS[config.name].partition(":")
-    return cast(Backend, getattr(import_module(module), cls)(config))
+    made: Backend = registry.find("backends", config.name, BACKENDS).make(config)
+    return made

@@ -13,6 +13,7 @@ from typing import Any
 from engine.errors import UsageError
 
 ENDINGS = (".safetensors", ".bin", ".pt")
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 LAYERS = ("score", "classifier", "out_proj")
 """Names of classification layers in transformers' models."""
 
@@ -23,14 +24,15 @@ def with_adapter(model: Any, adapter: str) -> Any:
         from peft import PeftModel
     except ImportError as error:
         raise UsageError(f"{adapter}: a LoRA adapter needs peft (pip install 'ecso-engine[train]')") from error
-    repository, below = split_path(adapter)
-    tuned = PeftModel.from_pretrained(model, repository, **({"subfolder": below} if below else {}))
-    return tuned.merge_and_unload()
+    # From a folder always: with a folder of a repository, peft asks a cache without network for a place twice as deep.
+    folder = Path(find_file(adapter, ADAPTERS)).parent
+    find_file(adapter, ("adapter_config.json",))  # fetched into the same folder
+    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 
 
 def check_adapter(adapter: str) -> None:
     """UsageError where the adapter holds no classification layer: the base model's would be random numbers."""
-    names = list(tensors(adapter, ("adapter_model.safetensors", "adapter_model.bin")))
+    names = list(tensors(adapter, ADAPTERS))
     if not any(f".{layer}." in name for name in names for layer in LAYERS):
         raise UsageError(
             f"{adapter}: {len(names)} tensors and no classification layer among them (score or classifier); expected "

@@ -153,6 +153,7 @@ class _Curation:
             "reasons": dict(reasons.most_common()),
             "funnel": steps,
             **sections,
+            **({"filters_from": strangers} if (strangers := self.options.strangers()) else {}),
             "files": files,
         }
         # Tuples of the config become lists, as they will be read.

@@ -9,11 +9,12 @@ from typing import Any
 
 from engine.config import CurateConfig
 from engine.curation.dedup import DedupOptions
-from engine.curation.filters import DEFAULT, make
+from engine.curation.filters import DEFAULT, FILTERS, make
 from engine.curation.filters.base import Filter
 from engine.curation.reviewed import STEP as REVIEWED
 from engine.curation.writing import LATE
 from engine.errors import UsageError
+from engine.registry import facts_of
 
 ReadPicture = Callable[[str], bytes]
 PICTURE_OPTION = "pictures"
@@ -37,6 +38,11 @@ class Options:
         """Every step after the source's own duplicates, in the order of the funnel."""
         first = () if self.reviewed is None else (REVIEWED,)
         return (*first, *(name for name, _ in self.chosen), *LATE)
+
+    def strangers(self) -> dict[str, dict[str, str]]:
+        """The filters from outside the engine: whose they are, and the digest of their code."""
+        every = {name: facts_of("filters", name, FILTERS) for name, _ in self.chosen}
+        return {name: facts for name, facts in every.items() if facts is not None}
 
     def filters(
         self, read_picture: ReadPicture, calibration: Mapping[str, Any] | None = None

@@ -41,14 +41,23 @@ Opinions = Mapping[str, Opinion]
 
 
 def rows_of(
-    store: Store, manifest: Mapping[str, Any], part: str, judges: Mapping[str, Opinions], *, own: str | None = None
+    store: Store,
+    manifest: Mapping[str, Any],
+    part: str,
+    judges: Mapping[str, Opinions],
+    *,
+    own: str | None = None,
+    tells: Mapping[str, Kind | None] | None = None,
 ) -> list[Row]:
-    """Every transcript of the run, in its order. `own`: the judge that goes by the transcript's own verdict first.
+    """Every transcript of the run, in its order. `own`: the judge that goes by the transcript's own verdict first;
+    `tells`: what judges from outside the engine declare.
 
     A row with a response that a judge has not judged (its request failed, the response is empty) is `unknown` to it.
     """
     found = []
-    kinds: dict[str, Kind] = {name: kind_of(name, opinions.values()) for name, opinions in judges.items()}
+    kinds: dict[str, Kind] = {
+        name: (tells or {}).get(name) or kind_of(name, opinions.values()) for name, opinions in judges.items()
+    }
     for batch in transcripts(store, dict(manifest), COLUMNS):
         for row in batch:
             said = {

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from engine import registry
 from engine.config import EvaluateConfig, GenerateConfig
 from engine.errors import UsageError
 from engine.evaluation import benchmarks
 from engine.evaluation.benchmarks.base import Benchmark, Part
+from engine.evaluation.opinions import Kind
 from engine.judges import FILE_JUDGES, JUDGES, JudgeOptions, imported, make
 from engine.judges.planning import AnnotateConfig, options_of, split_name
 
@@ -42,6 +44,8 @@ class JudgeAsked:
     label: str
     name: str
     file: str | None
+    asks: bool | None = None
+    """Of a judge from outside the engine: whether it asks a model. None: one of ours, or a file."""
 
     @property
     def is_self(self) -> bool:
@@ -160,8 +164,8 @@ def _judge(config: EvaluateConfig, given: str) -> JudgeAsked:
     if name == SELF and file is None:
         return JudgeAsked(SELF, SELF, None)
     if file is not None and name not in FILE_JUDGES:
-        if name in JUDGES or name == SELF:
-            raise UsageError(f"--judge {given}: {name} is a judge of ours; call the file's verdicts by another name")
+        if name in JUDGES or name == SELF or registry.part_of("judges", name, JUDGES):
+            raise UsageError(f"--judge {given}: {name} is a judge; call the file's verdicts by another name")
         if len(config.strategy) > 1:
             raise UsageError(f"--judge {given}: verdicts in a file belong to one strategy's answers; ask for one")
         imported.key_of(name, file, None)  # a file that is not there is said now
@@ -169,9 +173,26 @@ def _judge(config: EvaluateConfig, given: str) -> JudgeAsked:
     if name == "embedding":
         raise UsageError(f"--judge {given}: it gives vectors, no verdicts")
     if name not in JUDGES:
-        make(name, JudgeOptions())  # says what there is
+        return JudgeAsked(name, name, None, asks=_asks(name))
     part = (file or "").partition("#")[2]
     return JudgeAsked(f"{name}#{part}" if part else name, name, file)
+
+
+def _asks(name: str) -> bool:
+    """Whether a judge from outside asks a model: it refuses to be made without one. UsageError for an unknown name."""
+    found = registry.find("judges", name, JUDGES)
+    try:
+        found.make(JudgeOptions())
+    except UsageError:
+        return True
+    return False
+
+
+def tells(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) -> Kind | None:
+    """What a judge from outside says that it tells; None: as its name, or its file, declares."""
+    if judge.asks is None:
+        return None
+    return make(judge.name, options_of(annotate_config(config, run, judge))).tells
 
 
 def _generate(config: EvaluateConfig, out: str, entry: Entry, part: Part, strategy: str) -> GenerateConfig:
@@ -215,6 +236,8 @@ def annotate_config(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) 
 
 def needs_model(judge: JudgeAsked) -> bool:
     """Whether a model is asked."""
+    if judge.asks is not None:
+        return judge.asks
     return judge.is_self or (judge.name not in WITHOUT_MODEL and (judge.file is None or judge.name in FILE_JUDGES))
 
 

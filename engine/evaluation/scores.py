@@ -15,13 +15,16 @@ from engine.errors import OutputError, UsageError
 from engine.evaluation import intervals
 from engine.evaluation.agreement import Agreement, agreements
 from engine.evaluation.answers import Row
+from engine.evaluation.benchmarks import BENCHMARKS
 from engine.evaluation.benchmarks.base import Benchmark, Metric
 from engine.evaluation.benchmarks.scoring import judge_kind
+from engine.evaluation.opinions import Kind
 from engine.evaluation.paired import mcnemar
 from engine.evaluation.planning import Entry, JudgeAsked
 from engine.evaluation.turns import QUESTIONS, Turn, paired_rows, turns
 from engine.journal.store import Store
 from engine.judges.files import Key
+from engine.registry import facts_of
 from engine.version import version
 from schemas import SchemaError, check
 
@@ -33,7 +36,7 @@ WILSON, PRICE_BONETT, BOOTSTRAP = "wilson", "price_bonett", "bootstrap"
 @dataclass(frozen=True, slots=True)
 class JudgeUsed:
     """Who judged one run. `key` names the annotations (None: nothing was asked); `own`: the transcript's verdict goes
-    first; `same_model`: the judge is the model that answered."""
+    first; `same_model`: the judge is the model that answered; `tells`: what a judge from outside declares."""
 
     label: str
     judge: str
@@ -43,6 +46,7 @@ class JudgeUsed:
     model: str | None = None
     own: bool = False
     key: Key | None = None
+    tells: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,9 @@ def plain(value: Any) -> Any:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
+    stranger = facts_of("benchmarks", entry.given, BENCHMARKS)
     return {
+        **({"from": stranger} if stranger else {}),
         "label": entry.label,
         "name": entry.given,
         "kind": entry.benchmark.kind,
@@ -181,7 +187,10 @@ def _run(run: RunScored) -> dict[str, Any]:
 
 
 def _judge(judge: JudgeUsed) -> dict[str, Any]:
-    return asdict(judge) | {"key": None if judge.key is None else asdict(judge.key)}
+    found = asdict(judge) | {"key": None if judge.key is None else asdict(judge.key)}
+    if judge.tells is None:
+        del found["tells"]
+    return found
 
 
 def _metrics(scored: Scored) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ def _rows(url: str, run: Mapping[str, Any]) -> list[Row]:
     store = Store(folder)
     judges = [_judge(judge) for judge in run["judges"]]
     said = {judge.label: {} if judge.key is None else opinions(store, judge.key) for judge in judges}
-    return rows_of(store, manifest, run["part"], said, own=next((each.label for each in judges if each.own), None))
+    own = next((each.label for each in judges if each.own), None)
+    return rows_of(store, manifest, run["part"], said, own=own, tells={each.label: each.tells for each in judges})
 
 
 def pairs(before: Sequence[Side], after: Sequence[Side], first: str, second: str) -> list[tuple[Side, Side]]:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from importlib import import_module
-from typing import cast
+from dataclasses import replace
 
+from engine import registry
 from engine.errors import UsageError
 from engine.judges.base import Judge, JudgeOptions
 
@@ -51,12 +50,17 @@ __all__ = ["FILE_JUDGES", "GRADES", "JUDGES", "TELLS_REFUSALS", "Judge", "JudgeO
 
 
 def make(name: str, options: JudgeOptions) -> Judge:
-    """The judge of that name. UsageError for an unknown one, and for options that it cannot work with."""
-    if name not in JUDGES:
-        close = get_close_matches(name, JUDGES, 1)
-        hint = f"; did you mean {close[0]}?" if close else ";"
-        raise UsageError(
-            f"--judge {name}: unknown{hint} There are {', '.join(JUDGES)}, and NAME=FILE for a Parquet file"
-        )
-    module, _, factory = JUDGES[name].partition(":")
-    return cast(Judge, getattr(import_module(module), factory)(options))
+    """The judge of that name. UsageError for an unknown one, and for options that it cannot work with.
+
+    One from outside carries its distribution and code in its version: another release is another judge.
+    """
+    found = registry.find("judges", name, JUDGES)
+    judge: Judge = found.make(options)
+    if found.part is None:
+        return judge
+    if not isinstance(judge, Judge):
+        raise UsageError(f"{found.part.words}: made a {type(judge).__name__}, expected an engine.judges.Judge")
+    facts = found.part.facts()
+    code = facts["code_sha256"][:8]
+    version = f"{judge.version} {facts['distribution']} {facts['version']} ({facts['target']}, code={code})"
+    return replace(judge, name=name, version=version)

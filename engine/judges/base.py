@@ -59,6 +59,8 @@ class Judge:
     shows_pictures: bool = False
     create: Callable[[BackendConfig], Any] | None = None
     """Makes what `open` is given where that is no chat model (engine.judges.classifier). None: the backend itself."""
+    tells: Literal["harm", "refusals", "grade"] = "harm"
+    """What its answers mean in evaluations: for judges from outside; those of the house are declared by name."""
 
 
 def sha256(text: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from engine.catalogue import cards
+from engine.catalogue.sources import YOURS
 from engine.errors import UsageError
 
 SPDX = {
@@ -49,19 +51,15 @@ class Terms(NamedTuple):
     pictures: str
 
 
-UNKNOWN = ("not known to the engine: ask the owner", "not known: published by checksum only, unless asserted otherwise")
-SOURCES = {
-    "sample": ("Apache-2.0: drawn by the engine", "yes"),
-    "vlguard": (
-        "gated on the Hub (ys-zong/VLGuard): access is granted person by person; its pictures come from five sets with "
-        "terms of their own",
-        "no: each reader asks for access to VLGuard",
-    ),
-    "mm_safetybench": ("CC-BY-NC-4.0", "for non-commercial use, with attribution"),
-    "mmvet": ("CC-BY-NC-4.0", "for non-commercial use, with attribution; some pictures come from elsewhere"),
-    "vlsafe": ("texts on pictures of COCO", "no: COCO's pictures belong to their Flickr owners; get them from COCO"),
+UNKNOWN_PICTURES = "not known: published by checksum only, unless asserted otherwise"
+PICTURES = {
+    "sample": "yes",
+    "vlguard": "no: each reader asks for access to VLGuard",
+    "mm_safetybench": "for non-commercial use, with attribution",
+    "mmvet": "for non-commercial use, with attribution; some pictures come from elsewhere",
+    "vlsafe": "no: COCO's pictures belong to their Flickr owners; get them from COCO",
 }
-"""Name of a source (generate --queries) -> (licence, what may be done with its pictures)."""
+"""Name of a source (generate --queries) -> what may be done with its pictures. Its licence: engine.catalogue."""
 
 
 def spdx(found: str | None, flag: str) -> str | None:
@@ -85,4 +83,8 @@ def hub_word(identifier: str | None) -> str:
 
 def terms(sources: Iterable[str]) -> list[Terms]:
     """What is known of each source."""
-    return [Terms(source, *SOURCES.get(source, UNKNOWN)) for source in sorted(set(sources))]
+    known = cards("sources")
+    return [
+        Terms(source, known[source].licence if source in known else YOURS, PICTURES.get(source, UNKNOWN_PICTURES))
+        for source in sorted(set(sources))
+    ]

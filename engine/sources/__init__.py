@@ -7,15 +7,13 @@ plan = select(source.windows(), where={"safe": "false"}, limit=100)
 for row in iter_rows(window, selection):                           # remote task, one (window, selection) each
     query = load(row)                                              # SourceError: this row becomes an error row
 
-Adding one: a file with `open_source(config) -> Source`, and its line in SOURCES.
+Adding one: a file with `open_source(config) -> Source`, its line in SOURCES, its card in `engine.catalogue`; or from
+another distribution (docs/extending.md).
 """
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from importlib import import_module
-
-from engine.errors import UsageError
+from engine import registry
 from engine.pictures import PictureCaps
 from engine.sources.base import load
 from engine.sources.records import Source, SourceConfig, SourceRow, Window, bad_row_id
@@ -58,11 +56,5 @@ SOURCES = {
 
 def open_source(config: SourceConfig) -> Source:
     """Open the named source. Raises UsageError for an unknown name, or where its data cannot be read at all."""
-    target = SOURCES.get(config.name)
-    if target is None:
-        close = get_close_matches(config.name, SOURCES, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"--queries: found {config.name!r}, expected one of {', '.join(sorted(SOURCES))}{hint}")
-    module, function = target.split(":")
-    source: Source = getattr(import_module(module), function)(config)
+    source: Source = registry.find("sources", config.name, SOURCES).make(config)
     return source

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 
-from engine.errors import UsageError
+from engine import registry
 from engine.strategies import prompts
 from engine.strategies.adashield_static import adashield_static
 from engine.strategies.base import StrategyOptions
@@ -45,23 +44,16 @@ __all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create", "prompt_set"]
 
 
 def prompt_set(name: str, caption: str = "query") -> str:
-    """sha256 over the prompts that the strategy uses (`caption`: which of ECSO's captions)."""
+    """sha256 over the prompts that the strategy uses (`caption`: which of ECSO's captions); for one from outside over
+    its code, which holds its prompts."""
+    part = registry.part_of("strategies", name, STRATEGIES)
+    if part is not None:
+        return part.code_sha256()
     return prompts.digest(CAPTIONS[caption] if prompt == "caption" else prompt for prompt in PROMPTS.get(name, ()))
 
 
 def create(name: str, options: StrategyOptions) -> Strategy:
-    """The strategy of that name, or of `module:function` anywhere on the path; UsageError for an unknown one."""
-    if ":" in name:
-        return _elsewhere(name)(options)
-    if name not in STRATEGIES:
-        raise UsageError(f"--strategy {name}: unknown; choose one of {', '.join(STRATEGIES)}")
-    return STRATEGIES[name](options)
-
-
-def _elsewhere(name: str) -> Callable[[StrategyOptions], Strategy]:
-    module, _, function = name.partition(":")
-    try:
-        found: Callable[[StrategyOptions], Strategy] = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"--strategy {name}: {error}; expected module:function, importable from here") from error
-    return found
+    """The strategy of that name, built in or from outside, or of `module:function` anywhere on the path; UsageError for
+    an unknown one."""
+    made: Strategy = registry.find("strategies", name, STRATEGIES).make(options)
+    return made

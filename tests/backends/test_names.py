@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "vllm", "ray", "aiohttp", "PIL", "numpy")
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(UsageError, match="vlm: unknown; choose one of auto, vllm"):
+    with pytest.raises(UsageError, match=r"vlm: unknown; did you mean vllm\? There are auto, vllm"):
         backends.resolve("vlm")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,38 @@ def test_guardrank_files(files: dict[str, Path], tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match=r"no\.pt"):
         ask_all(swapped, [(dimension("hallucination"), "x")])
+
+
+def in_hub_cache(cache: Path, repository: str, content: dict[str, Path], commit: str) -> None:
+    """What a download leaves: `content` maps places below the repository to local files and folders."""
+    root = cache / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs/main").write_text(commit)
+    for place, source in content.items():
+        target = root / "snapshots" / commit / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, target)
+
+
+def test_guardrank_from_the_hub(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ORG/NAME, ORG/NAME/folder and ORG/NAME/file.pt, out of the Hub's cache: what the same local files say."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "hub"
+    in_hub_cache(cache, "meta/llama", {".": files["base"]}, "a" * 40)
+    in_hub_cache(cache, "some/rank", {"lora": files["four"], "best.pt": files["state"]}, "b" * 40)
+    in_hub_cache(cache, "meta/roberta", {".": files["encoder"]}, "c" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    named = {"decoder_base": "meta/llama", "decoder_model": "some/rank/lora"}
+    named |= {"encoder_base": "meta/roberta", "encoder_model": "some/rank/best.pt"}
+    judge = make("guardrank", rank_options(rank_file(files, tmp_path, **named)))
+    rows = [(dimension(name), "a red sign") for name in ("privacy", "hallucination")]
+    assert ask_all(judge, rows) == ask_all(make("guardrank", rank_options(rank_file(files, tmp_path))), rows)
+    assert identity("some/rank/lora") == "some/rank/lora@" + "b" * 40
 
 
 def test_guardranks_identity_follows_its_weights(files: dict[str, Path], tmp_path: Path) -> None:

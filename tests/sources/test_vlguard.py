@@ -150,5 +150,8 @@ def test_a_split_cannot_climb_out_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_source_names_are_listed() -> None:
-    with pytest.raises(UsageError, match=r"one of .*folder, .*parquet, sample, vlguard.*; did you mean vlguard\?"):
+    with pytest.raises(
+        UsageError,
+        match=r"vlgard: unknown; did you mean vlguard\? There are sample, vlguard, parquet, folder",
+    ):
         open_source(SourceConfig("vlgard"))

@@ -270,7 +270,7 @@ class TestOthers:
             assert len(strategies.prompt_set(name)) == 64
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(UsageError, match="choose one of direct, safety_prompt, reference, ecso"):
+        with pytest.raises(UsageError, match=r"did you mean ecso.*There are direct, safety_prompt, reference, ecso"):
             strategies.create("esco", StrategyOptions())
         with pytest.raises(UsageError, match="paper, robust"):
             strategies.create("ecso", StrategyOptions(preset="bold"))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Any, get_type_hints
 
+from engine import registry
 from engine.curation.filters.base import Drop, Filter, Row
 from engine.errors import UsageError
 
@@ -40,11 +41,11 @@ DEFAULT = tuple(name for name in FILTERS if name not in OPTIONAL)
 
 def make(name: str, options: Mapping[str, Any] | None = None) -> Filter:
     """The filter called `name`. UsageError: no such filter or option, an ill-typed or senseless value."""
-    if name not in FILTERS:
-        raise UsageError(f"no filter is called {name!r}{_hint(name, FILTERS)}")
-    module, _, attribute = FILTERS[name].partition(":")
-    factory: Callable[..., Filter] = getattr(import_module(module), attribute)
-    return factory(**_checked(name, factory, options or {}))
+    found = registry.find("filters", name, FILTERS)
+    with nullcontext() if found.part is None else found.part.guarded():
+        checked = _checked(name, found.factory, options or {})
+    made: Filter = found.make(**checked)
+    return made
 
 
 def first_drop(filters: Sequence[tuple[str, Filter]], row: Row) -> tuple[str, Drop] | None:
@@ -58,8 +59,7 @@ def first_drop(filters: Sequence[tuple[str, Filter]], row: Row) -> tuple[str, Dr
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a filter with their defaults, for the docs and the config's check."""
-    module, _, attribute = FILTERS[name].partition(":")
-    factory = getattr(import_module(module), attribute)
+    factory = registry.find("filters", name, FILTERS).factory
     return {option.name: option.default for option in inspect.signature(factory).parameters.values()}
 
 

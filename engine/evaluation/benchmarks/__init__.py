@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib import import_module
-
-from engine.errors import UsageError
+from engine import registry
 from engine.evaluation.benchmarks.base import Answer, Benchmark, Metric, Part
 
 __all__ = ["BENCHMARKS", "Answer", "Benchmark", "Metric", "Part", "get"]
@@ -25,15 +22,7 @@ BENCHMARKS: dict[str, str] = {
 
 
 def get(name: str) -> Benchmark:
-    """The benchmark of that name, or of `module:factory` anywhere on the path; UsageError for an unknown one."""
-    target = BENCHMARKS.get(name, name)
-    module, colon, factory = target.partition(":")
-    if not colon:
-        close = difflib.get_close_matches(name, BENCHMARKS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"--benchmark: found {name!r}, expected one of {', '.join(sorted(BENCHMARKS))}{hint}")
-    try:
-        found: Benchmark = getattr(import_module(module), factory)()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"--benchmark {name}: {error}; expected module:factory, importable from here") from error
+    """The benchmark of that name, built in or from outside, or of `module:factory` anywhere on the path; UsageError for
+    an unknown one."""
+    found: Benchmark = registry.find("benchmarks", name, BENCHMARKS).make()
     return found

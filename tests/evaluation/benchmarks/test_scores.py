@@ -48,7 +48,7 @@ class TestAll:
             get("mm_safetybench").parts(None, {"parts": "SD,OCR"})
         with pytest.raises(UsageError, match="expected a number from 1 on"):
             get("mme").parts(None, {"max_tokens": "0"})
-        with pytest.raises(UsageError, match="expected module:factory"):
+        with pytest.raises(UsageError, match="expected module:function"):
             get("no.such.module:benchmark")
 
     def test_one_from_elsewhere(self) -> None:

@@ -1,0 +1,45 @@
+"""Cards of the strategies (`engine.strategies.STRATEGIES`)."""
+
+from __future__ import annotations
+
+from engine.catalogue.cards import Card
+
+ECSO = "ECSO, arXiv 2403.09572; github.com/gyhdog99/ECSO (Apache-2.0)"
+MODEL = "the model under test"
+
+CARDS: dict[str, Card] = {
+    "direct": Card("one answer, unchecked: the baseline of every comparison", "the model as it is", needs=MODEL),
+    "safety_prompt": Card(
+        "a sentence on safety before the query, in the user's turn", "MM-SafetyBench, arXiv 2311.17600", needs=MODEL
+    ),
+    "reference": Card(
+        "the source's own answer, without a call",
+        "the data set",
+        licence="the source's",
+        needs="a source with reference answers (vlguard, sample)",
+    ),
+    "ecso": Card(
+        "answer, ask whether it is harmful, if so describe the picture and answer from the words alone",
+        ECSO,
+        needs=f"{MODEL}; presets paper, robust and repo",
+    ),
+    "ecso_append": Card(
+        "ecso with the harm question as a second turn after the answer, on the same cache",
+        f"a variant of {ECSO}",
+        needs=MODEL,
+    ),
+    "caption_always": Card(
+        "eyes closed for every query: upper bound of safety and of utility loss", f"a variant of {ECSO}", needs=MODEL
+    ),
+    "self_reminder": Card(
+        "the query between two reminders to answer responsibly, in own words",
+        "Self-Reminder, Xie et al. 2023 (Nature Machine Intelligence)",
+        needs=MODEL,
+    ),
+    "adashield_static": Card(
+        "a shield before the query: look at the picture closely, answer only what is harmless; in own words",
+        "AdaShield, arXiv 2403.09513",
+        needs=MODEL,
+    ),
+}
+"""In the order of the registry."""

@@ -1,0 +1,1 @@
+"""Parts by name, and what other distributions bring."""
