@@ -39,6 +39,10 @@ class GenerateConfig:
     retries: int = 2
     caption: str = "query"
     eyes: str = "closed"
+    detector: str | None = None
+    detector_adapter: str | None = None
+    detoxifier: str | None = None
+    detoxifier_adapter: str | None = None
     max_tokens: int = 1024
     workers: str = "1"
     gpus_per_worker: float | None = None
@@ -116,6 +120,10 @@ class EvaluateConfig:
     retries: int = 2
     caption: str = "query"
     eyes: str = "closed"
+    detector: str | None = None
+    detector_adapter: str | None = None
+    detoxifier: str | None = None
+    detoxifier_adapter: str | None = None
     calibration: str | None = None
     workers: str = "1"
     gpus_per_worker: float | None = None
