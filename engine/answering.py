@@ -14,7 +14,7 @@ from engine.errors import EngineDeadError, RequestError, RowError
 from engine.judges import detector
 from engine.judges import self as self_judge
 from engine.strategies.repo import is_unsafe
-from engine.types import Completion, Message, Outcome, Query, Sampling, Status, Step, Strategy, Transcript
+from engine.types import Completion, Judgement, Message, Outcome, Query, Sampling, Status, Step, Strategy, Transcript
 
 MESSAGE_CUT = 2000
 """Characters of an error message that a transcript keeps."""
@@ -72,16 +72,16 @@ class Recorder:
 
 def _judgement(
     name: str, model: str, completion: Completion, facts: RunFacts, source: str
-) -> self_judge.Judgement | None:
+) -> Judgement | None:
     """What a judging step said, read as its strategy reads it; None for the others."""
     if model == detector.ROLE:
         return detector.read(completion, facts.threshold)
     if model or not name.endswith("tell"):
         return None
     if facts.preset == "paper":
-        return self_judge.Judgement("harmful" if self_judge.is_paper_yes(completion.text) else "harmless", None)
+        return Judgement("harmful" if self_judge.is_paper_yes(completion.text) else "harmless", None)
     if facts.preset == "repo":
-        return self_judge.Judgement("harmful" if is_unsafe(completion.text, source) else "harmless", None)
+        return Judgement("harmful" if is_unsafe(completion.text, source) else "harmless", None)
     return self_judge.read(completion, facts.threshold, facts.curve)
 
 
@@ -91,7 +91,7 @@ def _step(
     with_pictures: bool,
     sampling: Sampling,
     completion: Completion,
-    judged: self_judge.Judgement | None,
+    judged: Judgement | None,
 ) -> Step:
     return Step(
         name=name,

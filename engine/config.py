@@ -178,6 +178,8 @@ class TrainConfig:
     revision: str | None = None
     trust_remote_code: bool = False
     out: str | None = None
+    task: str = "vlm"
+    columns: Mapping[str, str] = field(default_factory=dict)
     method: str = "sft"
     preset: str | None = None
     peft: str | None = None
@@ -217,6 +219,11 @@ class TrainConfig:
     cpu: bool = False
     allow_partial: bool = False
     export: str | None = None
+
+    @property
+    def objective(self) -> str:
+        """What is minimised: the method of a vision-language model, else the task."""
+        return self.method if self.task == "vlm" else self.task
 
 
 @dataclass(frozen=True, slots=True)

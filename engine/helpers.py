@@ -69,6 +69,8 @@ def _helper(config: GenerateConfig, role: str, model: str, adapter: str | None) 
         if adapter is not None:
             raise UsageError(f"--adapter {adapter}: the scripted {role} has no weights")
         return Helper(role, SCRIPTED, None, BackendConfig(SCRIPTED, SCRIPTED, seed=config.seed))
+    if model == "tiny":
+        raise UsageError("--model tiny: the embedded model is a vision-language model; name a text model")
     asked = GenerateConfig(model=model, backend="transformers")
     load, name, revision = fingerprint.resolve_model(asked, "transformers")
     if adapter is not None:

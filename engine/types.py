@@ -93,6 +93,14 @@ class Completion:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict on one response, with p(harmful) where probabilities were offered."""
+
+    verdict: Verdict
+    p_harmful: float | None
+
+
 class Ask(Protocol):
     """What a strategy is given: one call to a model, recorded as a step of the transcript. `model`: "" is the one that
     answers; else the role of a helper (`detector`, `detoxifier`), where the run has one."""

@@ -23,6 +23,8 @@ CONFIG, WEIGHTS, TEMPLATE, RECORD = (
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM makes room for (0.32, config/lora.py)."""
 _LAYER = re.compile(r"\blanguage_model\..*?layers\.(\d+)\..*?q_proj\.lora_A\.")
+_TEXT_LAYER = re.compile(r"^base_model\.model\.(?:model\.)?layers\.(\d+)\..*?q_proj\.lora_A\.")
+"""The same in a model that is nothing but a language model."""
 
 
 class Adapter(NamedTuple):
@@ -106,7 +108,10 @@ def _sizes(path: Path) -> tuple[int | None, int | None]:
             header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         except (ValueError, MemoryError, OverflowError) as error:
             raise UsageError(f"--adapter {path}: damaged safetensors file") from error
-    seen = [(int(match[1]), entry["shape"][1]) for name, entry in header.items() if (match := _LAYER.search(name))]
+    for layer in (_LAYER, _TEXT_LAYER):
+        seen = [(int(match[1]), entry["shape"][1]) for name, entry in header.items() if (match := layer.search(name))]
+        if seen:
+            break
     return (max(layer for layer, _ in seen) + 1, seen[0][1]) if seen else (None, None)
 
 

@@ -37,7 +37,12 @@ def create_helper(helper: Helper) -> Backend:
         return create(config)
     if helper.role == "detector":
         return Detector(config)
-    return Named(create(replace(config, text_only=True, chat_template_kwargs={"chat_template": RAW})), helper.role)
+    import torch
+
+    # The model that answers has chosen how many threads this process has; a small helper must not change that.
+    arguments = {**config.engine_args, "threads": torch.get_num_threads()}
+    plain = replace(config, text_only=True, chat_template_kwargs={"chat_template": RAW}, engine_args=arguments)
+    return Named(create(plain), helper.role)
 
 
 class Detector:
@@ -125,6 +130,7 @@ def total(parts: Sequence[BackendStats]) -> BackendStats:
 def in_the_name_of(role: str, error: UsageError) -> UsageError:
     """The error with `--model` and `--adapter` called as the helper's flags are."""
     words = str(error).replace("--model ", f"--{role} ").replace("--adapter ", f"--{role}-adapter ")
+    words = words.replace("give tiny, a model folder", "give a model folder")
     return UsageError(words if f"--{role}" in words else f"--{role}: {words}")
 
 

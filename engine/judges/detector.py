@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 
-from engine.judges.self import Judgement
 from engine.strategies import prompts
-from engine.types import Ask, Completion, Message, Query, Sampling
+from engine.types import Ask, Completion, Judgement, Message, Query, Sampling
 
 ROLE = "detector"
 LABELS = ("harmful", "harmless")

@@ -135,9 +135,7 @@ def _step_warning(row: Row, step: Row) -> str | None:
         return query_warning(row) and "Description of the picture"
     if name == "answer":
         return answer_warning(row["direct_verdict"])
-    judged = [
-        each["verdict"] for each in row["steps"] if each["name"] in AGAIN and each["attempt"] == step["attempt"]
-    ]
+    judged = [each["verdict"] for each in row["steps"] if each["name"] in AGAIN and each["attempt"] == step["attempt"]]
     return answer_warning(judged[0] if judged else step["verdict"])
 
 

@@ -14,11 +14,10 @@ from dataclasses import replace
 
 from engine.errors import UsageError
 from engine.judges import self as self_judge
-from engine.judges.self import Judgement
 from engine.strategies import prompts
 from engine.strategies.base import StrategyOptions, clean, greedy, question
 from engine.strategies.repo import NO_PICTURE, repo
-from engine.types import Ask, Message, Outcome, Query, Sampling, Strategy
+from engine.types import Ask, Judgement, Message, Outcome, Query, Sampling, Strategy
 
 CAPTIONS = {"query": "caption", "plain": "caption_plain"}
 """`--caption` -> prompt file."""

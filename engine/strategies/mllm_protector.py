@@ -19,11 +19,10 @@ from dataclasses import replace
 
 from engine.errors import UsageError
 from engine.judges import detector
-from engine.judges.self import Judgement
 from engine.strategies import prompts
 from engine.strategies.base import StrategyOptions, clean, greedy, question
 from engine.strategies.ecso import judged_by
-from engine.types import Ask, Message, Outcome, Query, Strategy
+from engine.types import Ask, Judgement, Message, Outcome, Query, Strategy, Verdict
 
 REFUSAL = "Sorry, but I can't help you with your request."
 """Of robustness_eval.py, where no detoxifier is loaded."""
@@ -49,7 +48,7 @@ def mllm_protector(options: StrategyOptions) -> Strategy:
         if judged.verdict == "harmless":
             return outcome
         if DETOXIFIER not in options.helpers:
-            final = "harmless" if checked else "unchecked"
+            final: Verdict = "harmless" if checked else "unchecked"
             return replace(outcome, final_response=REFUSAL, final_verdict=final, final_p_harmful=None)
         if not checked:
             return replace(outcome, final_response=await _detoxify(ask, query, direct, options), attempts=1)
