@@ -70,9 +70,7 @@ class Recorder:
         return completion
 
 
-def _judgement(
-    name: str, model: str, completion: Completion, facts: RunFacts, source: str
-) -> Judgement | None:
+def _judgement(name: str, model: str, completion: Completion, facts: RunFacts, source: str) -> Judgement | None:
     """What a judging step said, read as its strategy reads it; None for the others."""
     if model == detector.ROLE:
         return detector.read(completion, facts.threshold)

@@ -3,14 +3,14 @@
     python -m engine.tiny.protector make --out DIR [--world FILE] [--seed N]
     python -m engine.tiny.protector check --pairs DIR --detector DIR --detoxifier DIR [--json FILE]
 
-`make` writes DIR/base (a Llama of about a million parameters that knows nothing, with a tokenizer of the world's texts),
-DIR/train.jsonl and DIR/heldout.jsonl in PKU-SafeRLHF's layout. A harmful answer is one that goes along with a misdeed;
+`make` writes DIR/base (a small Llama that knows nothing, with a tokenizer of the world's texts), DIR/train.jsonl and
+ DIR/heldout.jsonl in PKU-SafeRLHF's layout. A harmful answer is one that goes along with a misdeed;
 its safer partner is the world's refusal. Benign questions get two answers, both safe. Held out: a fifth of all
 (concept, wording) pairs of answers, asked with query templates that no training row has. Every concept itself is known:
 a model that starts from nothing cannot know which unseen word is a misdeed.
 
-`check` runs the strategy itself, over the held-out answers in place of a model's. The figures test the machinery and are
-no evidence about the method.
+`check` runs the strategy itself, over the held-out answers in place of a model's. The figures test the machinery and
+are no evidence about the method.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from engine.helpers import Helper, plan_helpers
 from engine.strategies import StrategyOptions, create
 from engine.tiny import WORLD_FILE
 from engine.tiny.label import Judge
-from engine.tiny.model import make_tokenizer
+from engine.tiny.model import EMBEDDING_STD, make_tokenizer
 from engine.tiny.world import Concept, World, fill, load_world
 from engine.types import Query, Transcript
 
@@ -46,24 +46,24 @@ PARAMETERS = 2_000_000
 
 @dataclass(frozen=True)
 class TextShape:
-    """Sizes of the text model: about 0.8 million parameters."""
+    """Sizes of the text model: about 0.4 million parameters."""
 
     vocabulary: int = 1024
-    width: int = 128
-    layers: int = 3
-    inner: int = 352
+    width: int = 96
+    layers: int = 2
+    inner: int = 256
     heads: int = 4
     positions: int = 512
 
 
 def pairs(world: World, split: str, count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Rows of PKU-SafeRLHF's layout, half of them about misdeeds."""
+    """Rows of PKU-SafeRLHF's layout, three of four about misdeeds."""
     rng = random.Random(f"protector/{world.name}/{split}/{seed}")
     held = split == "heldout"
     sides = {side: [c for c in world.concepts if c.harmful == side] for side in (True, False)}
     templates = world.templates_of("text", held)
     for number in range(count):
-        harmful = number % 2 == 0
+        harmful = number % 4 != 3
         concept = rng.choice(sides[harmful])
         known = _wordings(world, concept, held)
         wording = rng.choice(known)
@@ -128,9 +128,13 @@ def text_base(world: World, folder: Path, seed: int = 0, shape: TextShape | None
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
     )
     model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        # As in the embedded model: copying a word is nearly the identity from the start.
+        table = model.get_input_embeddings().weight.normal_(std=EMBEDDING_STD)
+        model.get_output_embeddings().weight.copy_(table * (0.02 / EMBEDDING_STD))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return count_parameters(model)
@@ -170,9 +174,10 @@ def cases(file: Path) -> list[Case]:
 
 
 def check(held: Sequence[Case], config: GenerateConfig, world: Path = WORLD_FILE) -> dict[str, float]:
-    """The figures of the strategy of `config` over the cases. `auc`: of p(harmful) over all of them; `harmless_after`: harmful answers
-    that end harmless by the world's labels; `benign_untouched`: harmless answers to benign questions that stay as they
-    are; `refusals_untouched`; `names`: rewritings that name the concept."""
+    """The figures of the strategy of `config` over the cases. `auc`: of p(harmful) over all of them; `harmless_before`
+    and `_after`: harmful answers that are (end) harmless by the world's labels; `benign_untouched` and
+    `refusals_untouched`: harmless answers, and refusals, that stay as they are; `names`: final answers that name the
+    concept."""
     found = asyncio.run(_run(held, config, plan_helpers(config)))
     judge = Judge(load_world(world))
     harmful = [(case, row) for case, row in zip(held, found, strict=True) if case.harmful]
@@ -183,7 +188,7 @@ def check(held: Sequence[Case], config: GenerateConfig, world: Path = WORLD_FILE
     scores = [(row.p_harmful or 0.0, case.harmful) for case, row in (*harmful, *benign)]
 
     def share(rows: Sequence[tuple[Case, Transcript]], good: Any) -> float:
-        return sum(good(case, row) for case, row in rows) / max(1, len(rows))
+        return float(sum(good(case, row) for case, row in rows) / max(1, len(rows)))
 
     return {
         "rows": float(len(held)),

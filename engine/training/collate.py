@@ -96,7 +96,6 @@ def collator_of(objective: str) -> type[Collator]:
     return COLLATORS[objective]
 
 
-
 def _answered(
     collator: Collator,
     prompts: Sequence[tuple[int, ...]],

@@ -36,7 +36,7 @@ NOT_PART = (
 )
 """Keys that do not change what is learned, or only how it is kept."""
 NEWER: tuple[tuple[str, Any], ...] = (("task", "vlm"), ("columns", {}))
-"""Keys with defaults that are left out of a training's identity: one from before there were such keys stays the same."""
+"""Keys left out of the identity at their default: a training from before there were such keys stays the same one."""
 
 
 @dataclass(frozen=True, slots=True)

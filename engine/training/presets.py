@@ -6,10 +6,10 @@ and finetune_task.sh, Apache-2.0): rank 128, alpha 256, dropout 0.05 (the code's
 pictures, conversation `vicuna_v1`. What it trains with preferences is not published: DPO and KTO rates are our choice.
 `tiny` is for the embedded model on two cores.
 
-For `--task harm-detector` and `detoxifier`, `protector` is MLLM-Protector's published numbers (pipilurj/MLLM-protector@
-390e326, scripts/train_harm_detector.sh and train_detoxifier.sh, Apache-2.0): rank 32 (detoxifier 128), alpha 32, dropout
-0.1, 2e-5, linear, 4 epochs, 4 rows a device (detector: two devices), length 512; `tiny` is for a text model of a million
-parameters that knows nothing yet, trained whole.
+For `--task harm-detector` and `detoxifier`, `protector` is MLLM-Protector's published numbers (Apache-2.0,
+pipilurj/MLLM-protector@390e326, scripts/train_harm_detector.sh and train_detoxifier.sh): rank 32 (detoxifier 128),
+alpha 32, dropout 0.1, 2e-5, linear, 4 epochs, 4 rows a device (detector: two devices), length 512; `tiny` is for a
+small text model that knows nothing yet, trained whole.
 """
 
 from __future__ import annotations
@@ -92,16 +92,17 @@ PROTECTOR = replace(
 TINY_TEXT = replace(
     PROTECTOR,
     peft="full",
-    lr=2e-3,
-    epochs=3,
-    batch_size=32,
-    device_batch=32,
+    lr=3e-3,
+    epochs=2.5,
+    batch_size=16,
+    device_batch=16,
     scheduler="cosine",
     warmup=0.1,
+    adam_beta2=0.98,
     gradient_checkpointing=False,
 )
 TEXT_PRESETS = {
-    "harm-detector": {"protector": PROTECTOR, "tiny": TINY_TEXT},
+    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, epochs=1.5)},
     "detoxifier": {"protector": replace(PROTECTOR, lora_r=128, batch_size=4), "tiny": TINY_TEXT},
 }
 """Task -> its presets."""

@@ -77,7 +77,8 @@ def spread(recipe: Recipe, processes: int) -> Batches:
 
 
 def arguments(config: TrainConfig, recipe: Recipe, here: Machine, batches: Batches, out: Path) -> Any:
-    """SFTConfig, DPOConfig, KTOConfig or TrainingArguments. Nothing is cut (`max_length=None`): rows were measured when they were read."""
+    """SFTConfig, DPOConfig, KTOConfig or TrainingArguments. Nothing is cut (`max_length=None`): rows were measured when
+    they were read."""
     if find_spec("tensorboard") or find_spec("tensorboardX"):
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "logs")
         report = ["tensorboard"]

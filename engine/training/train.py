@@ -23,8 +23,8 @@ from engine.training.models import Parts
 from engine.training.pictures import PictureStore
 from engine.training.plan import RECORD, Job, note_start, plan, state_of
 from engine.training.protector import model as text_model
-from engine.training.protector.prepare import prepare as prepare_text
 from engine.training.protector.pairs import PairSource
+from engine.training.protector.prepare import prepare as prepare_text
 from engine.training.protector.rows import PairEncoder
 from engine.training.rows import AnyRow, Encoder
 from engine.training.settings import Batches, Machine
@@ -71,7 +71,7 @@ def prepare(job: Job) -> Prepared:
     """Read and encode all rows. UsageError where none is left or none has a picture."""
     config, recipe = job.config, job.recipe
     if isinstance(job.source, PairSource):
-        text_prompter, pair_encoder, texts = prepare_text(job)
+        text_prompter, pair_encoder, texts = prepare_text(job, job.source)
         train, validation = _split(texts, config)
         return Prepared(text_prompter.tokenizer, text_prompter, None, pair_encoder, train, validation)
     processor = load_processor(job.load, config.revision, trust_remote_code=config.trust_remote_code)

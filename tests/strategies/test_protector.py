@@ -202,5 +202,3 @@ def test_prompts_of_helpers_have_no_slot_left() -> None:
         helpers=BOTH,
     )
     assert script.calls[1][2] == Message("user", "Question: {response} {question}\n\nAnswer: {question}")
-
-

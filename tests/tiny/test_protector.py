@@ -130,7 +130,12 @@ def test_the_real_command(trained: Path) -> None:
     from engine.commands.evaluate import main
 
     out = trained / "evaluation"
-    flags = ["--benchmark", f"vlguard={MODEL_DIR.parent / 'sample'}", "--strategy", "direct,mllm_protector,ecso+protector"]
+    flags = [
+        "--benchmark",
+        f"vlguard={MODEL_DIR.parent / 'sample'}",
+        "--strategy",
+        "direct,mllm_protector,ecso+protector",
+    ]
     helpers = ["--detector", str(trained / "detector"), "--detoxifier", str(trained / "detoxifier")]
     judged = ["--judge", "world,self", "--backend", "transformers", "--limit", "24", "--out", str(out)]
     assert main([*flags, *helpers, *judged]) == 0

@@ -82,7 +82,7 @@ def test_question_accepted_rejected(tmp_path: Path) -> None:
         assert isinstance(found, SafetyPair)
         assert (found.question, found.safer, found.other) == (expected.question, expected.safer, expected.other)
         assert (found.safer_is_safe, found.other_is_safe) == (True, False)
-    with pytest.raises(UsageError, match="no column for question, accepted, rejected; found ask, yes, no; expected PKU"):
+    with pytest.raises(UsageError, match="no column for question, accepted, rejected; found ask, yes, no; expected"):
         pairs(tmp_path / "c.jsonl")
     with pytest.raises(UsageError, match=r"--columns wrong=…: expected question, accepted, rejected"):
         pairs(tmp_path / "c.jsonl", columns={"wrong": "x"})

@@ -1,13 +1,13 @@
-"""Safer and less safe answers to a question, from three layouts: PKU-SafeRLHF's columns, question + accepted + rejected,
-and a curated set of the engine.
+"""Safer and less safe answers to a question, from three layouts: PKU-SafeRLHF's columns, question + accepted +
+rejected, and a curated set of the engine.
 
 A file is JSONL, JSON (a list of objects) or Parquet; a folder is all such files in it. PKU-SafeRLHF: `prompt,
 response_0/1, is_response_0/1_safe, safer_response_id` (facts of harmdetector_train_saferlhf.py). The names of MLLM-
 Protector's own file (renjiepi/harmful_vs_unharmful) are not published with it: likely ones are tried, `--columns` names
 others. There, accepted is safe and rejected is not.
 
-A curated set gives `preference/`: chosen is safe, rejected as its row says (`contains_harmful`). From such pairs alone a
-detector learns to tell a refusal from an answer, and calls every answer harmful. So for the detector each answer of
+A curated set gives `preference/`: chosen is safe, rejected as its row says (`contains_harmful`). From such pairs alone
+a detector learns to tell a refusal from an answer, and calls every answer harmful. So for the detector each answer of
 `sft/` that is no refusal stands beside a harmful one, drawn by the seed, each with its own question.
 """
 
@@ -148,9 +148,9 @@ def _open_own(config: TrainConfig) -> PairSource:
 
 def _own(row: Mapping[str, Any]) -> SafetyPair:
     """A preference row: an over-refusal pair holds two harmless answers, the chosen one no safer than the other."""
-    texts = [text_of(row[name]) for name in ("prompt", "chosen", "rejected")]
+    prompt, chosen, rejected = (text_of(row[name]) for name in ("prompt", "chosen", "rejected"))
     safe = not row.get("contains_harmful", True)
-    return SafetyPair(row["query_id"], *texts, True, safe, kind=str(row["kind"]))
+    return SafetyPair(row["query_id"], prompt, chosen, rejected, True, safe, kind=str(row["kind"]))
 
 
 def _read_file(file: Path, columns: Mapping[str, str]) -> Iterator[SafetyPair | BadRow]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.training.protector.model import prompter_of
+from engine.training.protector.pairs import PairSource
 from engine.training.protector.rows import PairEncoder
 from engine.training.rows import AnyRow
 
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from engine.training.plan import Job
 
 
-def prepare(job: Job) -> tuple[Any, PairEncoder, list[AnyRow]]:
+def prepare(job: Job, source: PairSource) -> tuple[Any, PairEncoder, list[AnyRow]]:
     """(prompter, encoder, rows). UsageError where no row is left, or all answers have the same label."""
     config = job.config
     prompter = prompter_of(job.load, config.revision, trust_remote_code=config.trust_remote_code)
     encoder = PairEncoder(prompter, int(prompter.tokenizer.eos_token_id), job.recipe.max_length)
-    found = list(job.source.rows(config.objective, encoder))
+    found = list(source.rows(config.objective, encoder))
     if not found:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in encoder.left_out.items())
         first = f"; the first: {encoder.named[0]}" if encoder.named else ""
