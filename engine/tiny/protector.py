@@ -57,13 +57,13 @@ class TextShape:
 
 
 def pairs(world: World, split: str, count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Rows of PKU-SafeRLHF's layout, three of four about misdeeds."""
+    """Rows of PKU-SafeRLHF's layout, two of three about misdeeds."""
     rng = random.Random(f"protector/{world.name}/{split}/{seed}")
     held = split == "heldout"
     sides = {side: [c for c in world.concepts if c.harmful == side] for side in (True, False)}
     templates = world.templates_of("text", held)
     for number in range(count):
-        harmful = number % 4 != 3
+        harmful = number % 3 != 2
         concept = rng.choice(sides[harmful])
         known = _wordings(world, concept, held)
         wording = rng.choice(known)

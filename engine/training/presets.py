@@ -92,8 +92,8 @@ PROTECTOR = replace(
 TINY_TEXT = replace(
     PROTECTOR,
     peft="full",
-    lr=3e-3,
-    epochs=2.5,
+    lr=6e-3,
+    epochs=2.25,
     batch_size=16,
     device_batch=16,
     scheduler="cosine",
@@ -102,7 +102,7 @@ TINY_TEXT = replace(
     gradient_checkpointing=False,
 )
 TEXT_PRESETS = {
-    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, epochs=1.5)},
+    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, lr=4e-3)},
     "detoxifier": {"protector": replace(PROTECTOR, lora_r=128, batch_size=4), "tiny": TINY_TEXT},
 }
 """Task -> its presets."""
