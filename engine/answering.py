@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.backends.base import Backend
-from engine.errors import EngineDeadError, RowError
+from engine.errors import EngineDeadError, RequestError, RowError
+from engine.judges import detector
 from engine.judges import self as self_judge
 from engine.strategies.repo import is_unsafe
-from engine.types import Completion, Message, Outcome, Query, Sampling, Status, Step, Strategy, Transcript, Verdict
+from engine.types import Completion, Judgement, Message, Outcome, Query, Sampling, Status, Step, Strategy, Transcript
 
 MESSAGE_CUT = 2000
 """Characters of an error message that a transcript keeps."""
@@ -42,26 +43,44 @@ def seed_of(run_seed: int, query_id: str, step: str, attempt: int) -> int:
 
 
 class Recorder:
-    """The `Ask` of one query: seeds each call, and keeps it as a step."""
+    """The `Ask` of one query: seeds each call, and keeps it as a step. `helpers`: further models by role."""
 
-    def __init__(self, backend: Backend, query: Query, facts: RunFacts) -> None:
-        self._backend = backend
+    def __init__(
+        self, backend: Backend, query: Query, facts: RunFacts, helpers: Mapping[str, Backend] | None = None
+    ) -> None:
+        self._backends = {"": backend, **(helpers or {})}
         self._query = query
         self._facts = facts
         self.steps: list[Step] = []
         self.stage = "answer"
 
     async def __call__(
-        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0
+        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0, model: str = ""
     ) -> Completion:
         self.stage = step
+        if model not in self._backends:
+            raise RequestError(f"step {step} asks the {model}, and this run has none: name one with --{model}")
         if sampling.seed is None and sampling.temperature > 0:
             seed = seed_of(self._facts.seed, self._query.query_id, step, attempt)
             sampling = replace(sampling, seed=seed)
-        completion = await self._backend.generate(messages, sampling)
+        completion = await self._backends[model].generate(messages, sampling)
         with_pictures = any(message.pictures for message in messages)
-        self.steps.append(_step(step, attempt, with_pictures, sampling, completion, self._facts, self._query.source))
+        judged = _judgement(step, model, completion, self._facts, self._query.source)
+        self.steps.append(_step(step, attempt, with_pictures, sampling, completion, judged))
         return completion
+
+
+def _judgement(name: str, model: str, completion: Completion, facts: RunFacts, source: str) -> Judgement | None:
+    """What a judging step said, read as its strategy reads it; None for the others."""
+    if model == detector.ROLE:
+        return detector.read(completion, facts.threshold)
+    if model or not name.endswith("tell"):
+        return None
+    if facts.preset == "paper":
+        return Judgement("harmful" if self_judge.is_paper_yes(completion.text) else "harmless", None)
+    if facts.preset == "repo":
+        return Judgement("harmful" if is_unsafe(completion.text, source) else "harmless", None)
+    return self_judge.read(completion, facts.threshold, facts.curve)
 
 
 def _step(
@@ -70,19 +89,8 @@ def _step(
     with_pictures: bool,
     sampling: Sampling,
     completion: Completion,
-    facts: RunFacts,
-    source: str,
+    judged: Judgement | None,
 ) -> Step:
-    verdict: Verdict | None = None
-    p_harmful: float | None = None
-    if name.endswith("tell"):
-        if facts.preset == "paper":
-            verdict = "harmful" if self_judge.is_paper_yes(completion.text) else "harmless"
-        elif facts.preset == "repo":
-            verdict = "harmful" if is_unsafe(completion.text, source) else "harmless"
-        else:
-            judged = self_judge.read(completion, facts.threshold, facts.curve)
-            verdict, p_harmful = judged.verdict, judged.p_harmful
     return Step(
         name=name,
         attempt=attempt,
@@ -98,8 +106,8 @@ def _step(
         top_p=sampling.top_p,
         seed=sampling.seed,
         label_logprobs=_logprobs_json(completion.label_logprobs),
-        p_harmful=p_harmful,
-        verdict=verdict,
+        p_harmful=None if judged is None else judged.p_harmful,
+        verdict=None if judged is None else judged.verdict,
         seconds=completion.seconds,
     )
 
@@ -111,9 +119,15 @@ def _logprobs_json(logprobs: Mapping[str, float] | None) -> str | None:
     return json.dumps({label: value for label, value in logprobs.items() if value > float("-inf")}, sort_keys=True)
 
 
-async def answer(query: Query, strategy: Strategy, backend: Backend, facts: RunFacts) -> Transcript:
+async def answer(
+    query: Query,
+    strategy: Strategy,
+    backend: Backend,
+    facts: RunFacts,
+    helpers: Mapping[str, Backend] | None = None,
+) -> Transcript:
     """The transcript of one query. Only EngineDeadError and cancellation escape: anything else is the row's error."""
-    ask = Recorder(backend, query, facts)
+    ask = Recorder(backend, query, facts, helpers)
     started = time.monotonic()
     try:
         outcome = await strategy(query, ask)

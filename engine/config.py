@@ -34,6 +34,10 @@ class GenerateConfig:
     retries: int = 2
     caption: str = "query"
     eyes: str = "closed"
+    detector: str | None = None
+    detector_adapter: str | None = None
+    detoxifier: str | None = None
+    detoxifier_adapter: str | None = None
     max_tokens: int = 1024
     workers: str = "1"
     gpus_per_worker: float | None = None
@@ -111,6 +115,10 @@ class EvaluateConfig:
     retries: int = 2
     caption: str = "query"
     eyes: str = "closed"
+    detector: str | None = None
+    detector_adapter: str | None = None
+    detoxifier: str | None = None
+    detoxifier_adapter: str | None = None
     calibration: str | None = None
     workers: str = "1"
     gpus_per_worker: float | None = None
@@ -165,6 +173,8 @@ class TrainConfig:
     revision: str | None = None
     trust_remote_code: bool = False
     out: str | None = None
+    task: str = "vlm"
+    columns: Mapping[str, str] = field(default_factory=dict)
     method: str = "sft"
     preset: str | None = None
     peft: str | None = None
@@ -204,6 +214,11 @@ class TrainConfig:
     cpu: bool = False
     allow_partial: bool = False
     export: str | None = None
+
+    @property
+    def objective(self) -> str:
+        """What is minimised: the method of a vision-language model, else the task."""
+        return self.method if self.task == "vlm" else self.task
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from engine.config import GenerateConfig
 from engine.errors import UsageError
 from engine.registry import facts_of
 from engine.sources import SOURCES
-from engine.strategies import STRATEGIES, prompt_set
+from engine.strategies import STRATEGIES, WITH_PRESET, prompt_set
 from engine.version import SCHEMA_VERSION
 
 SCHEME = 1
@@ -45,7 +45,7 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         "chat_template_kwargs": dict(config.chat_template_kwargs),
         "picture_prep": config.picture_prep,
         "strategy": config.strategy,
-        "preset": config.preset if config.strategy == "ecso" else "",
+        "preset": config.preset if config.strategy in WITH_PRESET else "",
         "retries": config.retries,
         "max_tokens": config.max_tokens,
         "seed": config.seed,

@@ -14,6 +14,7 @@ from engine.calibration.document import check_judge
 from engine.calibration.document import load as load_calibration
 from engine.config import GenerateConfig
 from engine.errors import UsageError
+from engine.helpers import Helper, plan_helpers
 from engine.pictures import PictureCaps
 from engine.sources import Plan, SourceConfig, open_source
 from engine.sources.select import select
@@ -33,6 +34,8 @@ class WorkerSetup:
     facts: RunFacts
     check_share: float = 0.01
     """Share of transcripts checked against their JSON Schema (all of them with --validate-all)."""
+    helpers: tuple[Helper, ...] = ()
+    """Models that the strategy asks beside the one that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Job:
     options: StrategyOptions
     model: str
     revision: str | None
+    helpers: tuple[Helper, ...] = ()
 
     def setup(self, run_id: str) -> WorkerSetup:
         """What the workers of this run get."""
@@ -75,11 +79,13 @@ class Job:
             options=self.options,
             facts=facts,
             check_share=1.0 if self.config.validate_all else 0.01,
+            helpers=self.helpers,
         )
 
     @property
     def scripted(self) -> bool:
-        return self.backend.name == "scripted"
+        """Whether a script wrote or judged the answers."""
+        return "scripted" in (self.backend.name, *(helper.backend.name for helper in self.helpers))
 
 
 def plan_job(config: GenerateConfig) -> Job:
@@ -88,10 +94,12 @@ def plan_job(config: GenerateConfig) -> Job:
     backend = backends.resolve(config.backend, config.gpus_per_worker or 0.0)
     if backend == "openai" and not config.base_url:
         raise UsageError("--backend openai needs --base-url (the address of the server, ending in /v1)")
-    options = strategy_options(config)
+    helpers = plan_helpers(config)
+    options = replace(strategy_options(config), helpers=tuple(helper.role for helper in helpers))
     strategies.create(config.strategy, options)
     load, model, revision = fingerprint.resolve_model(config, backend)
     fields = fingerprint.fields(config, backend=backend, model=model, revision=revision)
+    fields |= {helper.role: helper.identity for helper in helpers}
     if config.calibration:
         check_judge(load_calibration(config.calibration), fields, config.calibration)
     digest = fingerprint.digest(fields)
@@ -130,6 +138,7 @@ def plan_job(config: GenerateConfig) -> Job:
         options=options,
         model=model,
         revision=fingerprint.adapted_revision(config.adapter, load, model, revision),
+        helpers=helpers,
     )
 
 

@@ -93,11 +93,20 @@ class Completion:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict on one response, with p(harmful) where probabilities were offered."""
+
+    verdict: Verdict
+    p_harmful: float | None
+
+
 class Ask(Protocol):
-    """What a strategy is given: one call to the model, recorded as a step of the transcript."""
+    """What a strategy is given: one call to a model, recorded as a step of the transcript. `model`: "" is the one that
+    answers; else the role of a helper (`detector`, `detoxifier`), where the run has one."""
 
     def __call__(
-        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0
+        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0, model: str = ""
     ) -> Awaitable[Completion]: ...
 
 

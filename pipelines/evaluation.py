@@ -21,7 +21,7 @@ from engine.evaluation.scores import JudgeUsed, RunScored, Scored
 from engine.journal.store import Store
 from engine.judges.planning import options_of
 from engine.planning import Job, plan_job
-from engine.strategies import prompts
+from engine.strategies import helpers_of, prompts
 from pipelines import cluster
 from pipelines.annotation import annotate
 from pipelines.run import run_job
@@ -91,7 +91,8 @@ def _one_judge(
     config: EvaluateConfig, planned: PlannedRun, judge: JudgeAsked, job: Job, manifest: Mapping[str, Any]
 ) -> JudgeUsed:
     asked = annotate_config(config, planned, judge)
-    if judge.is_self and answers.has_own_verdicts(Store(job.out), manifest):
+    judged_itself = judge.is_self and not helpers_of(planned.strategy)  # a helper's verdict is not the model's own
+    if judged_itself and answers.has_own_verdicts(Store(job.out), manifest):
         version = f"the verdict that the model gave while answering ({planned.strategy}, {config.preset})"
         return JudgeUsed(judge.label, judge.name, version, prompts.digest(["tell"]), True, job.model, own=True)
     key = annotate(asked)[0].key
@@ -100,7 +101,7 @@ def _one_judge(
     found = JudgeUsed(
         *(judge.label, judge.name, key.version, key.prompt_sha256, judge.is_self),
         key=key,
-        own=judge.is_self,
+        own=judged_itself,
         tells=tells(config, planned, judge),
     )
     if not needs_model(judge):

@@ -122,7 +122,10 @@ def _info(job: Job, state: RunState, stop: Stop, tally: Tally) -> RunInfo:
         fingerprint=job.fingerprint,
         fingerprint_fields=job.fields,
         config=config,
-        models=[{"role": "policy", "name": job.model, "revision": job.revision}],
+        models=[
+            {"role": "policy", "name": job.model, "revision": job.revision},
+            *({"role": helper.role, "name": helper.name, "revision": helper.revision} for helper in job.helpers),
+        ],
         scripted=job.scripted,
         started_at=state.started_at,
         stats={

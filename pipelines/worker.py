@@ -23,7 +23,8 @@ import ray
 from engine import strategies
 from engine.admission import Admission, Claim
 from engine.answering import answer, failed
-from engine.backends import create
+from engine.backends import Backend, create
+from engine.backends.helpers import create_helper, total
 from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
 from engine.journal.convert import check_transcript
 from engine.journal.index import done as journal_done
@@ -52,6 +53,7 @@ class GenerateWorker:
         self._unkept: list[asyncio.Future[None]] = []
         self._flushing = False
         self._tasks: set[asyncio.Task[Ack]] = set()  # the loop itself holds tasks weakly
+        self._helpers: dict[str, Backend] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="rows", daemon=True).start()
         self._ready = self._start()
@@ -72,6 +74,9 @@ class GenerateWorker:
             self._strategy = strategies.create(self._setup.strategy, self._setup.options)
             self._backend = create(self._setup.backend)
             self._run(self._backend.start())
+            self._helpers = {helper.role: create_helper(helper) for helper in self._setup.helpers}
+            for helper in self._helpers.values():
+                self._run(helper.start())
         except UsageError as error:
             ray.get(self._control.fatal.remote(str(error)))
             self._stopping.set()
@@ -95,7 +100,8 @@ class GenerateWorker:
             time.sleep(CONTROL_EVERY_S)
 
     def _report(self) -> Any:
-        return self._control.stats.remote(self._id, asdict(self._backend.stats()))
+        parts = [self._backend.stats(), *(helper.stats() for helper in self._helpers.values())]
+        return self._control.stats.remote(self._id, asdict(total(parts)))
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         rows = [row for table in unwrap(batch) for row in to_rows(table)]
@@ -139,7 +145,7 @@ class GenerateWorker:
                 return Ack(query.query_id, "skipped")
             if self._is_done(query.query_id, query.source_key):
                 return Ack(query.query_id, "again")
-            transcript = await answer(query, self._strategy, self._backend, self._setup.facts)
+            transcript = await answer(query, self._strategy, self._backend, self._setup.facts, self._helpers)
         for picture in query.pictures:
             self._writer.add_picture(picture)
         return await self._durable(self._keep(query, transcript))
@@ -211,7 +217,7 @@ class GenerateWorker:
             # A write that failed: another actor would fail the same way, so the run stops with the cause.
             self._control.stop.remote(f"failed: {type(error).__name__}: {error}")
         try:
-            asyncio.run_coroutine_threadsafe(self._backend.close(), self._loop).result(timeout=10)
+            asyncio.run_coroutine_threadsafe(self._close_models(), self._loop).result(timeout=10)
             self._writer.close()
         finally:
             if isinstance(error, EngineDeadError):
@@ -223,7 +229,11 @@ class GenerateWorker:
         if hasattr(self, "_writer"):
             self._writer.close()
         if hasattr(self, "_backend"):
-            self._run(self._backend.close())
+            self._run(self._close_models())
+
+    async def _close_models(self) -> None:
+        for model in (self._backend, *self._helpers.values()):
+            await model.close()
 
     def __del__(self) -> None:
         self.close()

@@ -26,6 +26,8 @@ VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 TOWER_SWITCH = "enable_tower_connector_lora"
 _OUTSIDE = re.compile(r"^(?!.*\blanguage_model\.).*(?:projector|merger|connector|vision|visual).*\.lora_[AB]\.")
 _LAYER = re.compile(r"\blanguage_model\..*?layers\.(\d+)\..*?q_proj\.lora_A\.")
+_TEXT_LAYER = re.compile(r"^base_model\.model\.(?:model\.)?layers\.(\d+)\..*?q_proj\.lora_A\.")
+"""The same in a model that is nothing but a language model."""
 
 
 class Adapter(NamedTuple):
@@ -129,7 +131,10 @@ def _header(path: Path) -> dict[str, Any]:
 def _sizes(path: Path) -> tuple[int | None, int | None]:
     """(layers, width) of the language model, from the safetensors header; None where it does not tell."""
     header = _header(path)
-    seen = [(int(match[1]), entry["shape"][1]) for name, entry in header.items() if (match := _LAYER.search(name))]
+    for layer in (_LAYER, _TEXT_LAYER):
+        seen = [(int(match[1]), entry["shape"][1]) for name, entry in header.items() if (match := layer.search(name))]
+        if seen:
+            break
     return (max(layer for layer, _ in seen) + 1, seen[0][1]) if seen else (None, None)
 
 

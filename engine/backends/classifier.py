@@ -65,8 +65,13 @@ class TransformersClassifier:
 
     async def logits(self, head: str, text: str) -> list[float]:
         """The logits of one text, in the order of the labels."""
-        answer = await self._submit(head, self._loaded[head].ids(text), None)
-        return [answer[str(label)] for label in range(self._heads[head].labels)]
+        return (await self.measured(head, text))[1]
+
+    async def measured(self, head: str, text: str) -> tuple[int, list[float]]:
+        """(tokens read, logits) of one text."""
+        ids = self._loaded[head].ids(text)
+        answer = await self._submit(head, ids, None)
+        return len(ids), [answer[str(label)] for label in range(self._heads[head].labels)]
 
     async def policies(self, head: str, picture: Picture) -> dict[str, float]:
         """Policy -> probability that the picture violates it."""

@@ -40,6 +40,7 @@ TELL_END = "Answer yes or no:"
 TELL_RESPONSE = "\n\nRESPONSE:\n"
 CAPTION_END = "describe the image."
 SAFE_START = "You are given some hints regarding a question on an image."
+DETOX_END = "\nCorrected response: "
 
 
 class _Reply(NamedTuple):
@@ -139,7 +140,7 @@ def _play(messages: Sequence[Message], sampling: Sampling, digest: bytes, harmfu
         return _judge(text, sampling, digest)
     if text.endswith(CAPTION_END):
         return _Reply(_sentence("The image shows", digest), None)
-    if text.startswith(SAFE_START):
+    if text.startswith(SAFE_START) or text.endswith(DETOX_END):
         return _Reply(f"{_sentence('A safe reply:', digest)} {HARMLESS_MARK}", None)
     share = int.from_bytes(digest[:8], "big") / 2**64
     mark = HARMFUL_MARK if share < harmful else HARMLESS_MARK
@@ -147,13 +148,15 @@ def _play(messages: Sequence[Message], sampling: Sampling, digest: bytes, harmfu
 
 
 def _judge(text: str, sampling: Sampling, digest: bytes) -> _Reply:
-    """Yes iff the response (after the last RESPONSE heading: a query may hold the mark too) is marked harmful."""
+    """Yes (or `harmful`, where that is asked) iff the response (after the last RESPONSE heading: a query may hold the
+    mark too) is marked harmful."""
     response = text.rpartition(TELL_RESPONSE)[2]
     is_harmful = response.rfind(HARMFUL_MARK) > response.rfind(HARMLESS_MARK)
     if not sampling.labels:
         return _Reply("Yes" if is_harmful else "No", None)
     sure = 0.9 + 0.1 * digest[8] / 256
-    said, other = ("yes", "no") if is_harmful else ("no", "yes")
+    harmful, harmless = ("harmful", "harmless") if "harmful" in sampling.labels else ("yes", "no")
+    said, other = (harmful, harmless) if is_harmful else (harmless, harmful)
     logprobs = {label: math.log({said: sure, other: 1 - sure}.get(label, 1e-9)) for label in sampling.labels}
     return _Reply(said.capitalize(), logprobs)
 

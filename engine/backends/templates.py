@@ -27,7 +27,10 @@ def _vicuna(default_system: str) -> str:
     )
 
 
+RAW = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""No template at all, for text models that were trained on plain prompts."""
 TEMPLATES = {
+    "raw": RAW,
     "vicuna_v1": _vicuna(
         "A chat between a curious user and an artificial intelligence assistant. "
         "The assistant gives helpful, detailed, and polite answers to the user's questions."

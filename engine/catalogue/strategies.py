@@ -41,5 +41,17 @@ CARDS: dict[str, Card] = {
         "AdaShield, arXiv 2403.09513",
         needs=MODEL,
     ),
+    "mllm_protector": Card(
+        "answer, harm detector, on a harmful one the detoxifier or a fixed refusal",
+        "MLLM-Protector, arXiv 2401.02906; github.com/pipilurj/MLLM-protector (Apache-2.0)",
+        "of the models: see their cards",
+        needs=f"{MODEL}; a detector, and a detoxifier where there is one",
+    ),
+    "ecso+protector": Card(
+        "ecso with the harm detector as its second step, and the detoxifier for rows that stay unresolved",
+        f"{ECSO}; MLLM-Protector, arXiv 2401.02906",
+        "of the models: see their cards",
+        needs=f"{MODEL}; a detector, and a detoxifier where there is one",
+    ),
 }
 """In the order of the registry."""

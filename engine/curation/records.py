@@ -90,7 +90,8 @@ def mirror(transcript: Row, images: list[Row], refusal: str) -> Row:
 
 def preference(transcript: Row, images: list[Row]) -> Row | None:
     """A pair for free: the model's harmful direct answer rejected, its own judged-again safe answer chosen."""
-    if transcript["direct_verdict"] != "harmful" or not transcript["eyes_closed"] or not transcript["direct_response"]:
+    again = transcript["eyes_closed"] or transcript["attempts"]  # a fixed refusal is no answer to prefer
+    if transcript["direct_verdict"] != "harmful" or not again or not transcript["direct_response"]:
         return None
     before, after = transcript["p_harmful"], transcript["final_p_harmful"]
     judged = transcript["final_verdict"]  # harmful only where a person said otherwise: then p says nothing

@@ -13,8 +13,10 @@ from engine.errors import UsageError
 from engine.evaluation import benchmarks
 from engine.evaluation.benchmarks.base import Benchmark, Part
 from engine.evaluation.opinions import Kind
+from engine.helpers import ROLES
 from engine.judges import FILE_JUDGES, JUDGES, JudgeOptions, imported, make
 from engine.judges.planning import AnnotateConfig, options_of, split_name
+from engine.strategies import helpers_of
 
 ENTRY = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::\w+)?)(?:@(?P<label>[\w-]+))?(?:=(?P<path>.+))?", re.DOTALL)
 SELF = "self"
@@ -200,6 +202,9 @@ def _generate(config: EvaluateConfig, out: str, entry: Entry, part: Part, strate
     shared = {field.name for field in fields(GenerateConfig)} & {field.name for field in fields(EvaluateConfig)}
     values = {name: getattr(config, name) for name in shared - {"strategy", "out", "max_tokens"}}
     source = part.source
+    for role in ROLES:  # the same flags serve all strategies: one that asks no helper gets none
+        if role not in helpers_of(strategy):
+            values |= {role: None, f"{role}_adapter": None}
     return GenerateConfig(
         **values,
         queries=source.name,

@@ -129,8 +129,8 @@ def _supervised(row: dict[str, Any]) -> Dialogue:
 
 
 def _pair(row: dict[str, Any]) -> Dialogue:
-    turns = (Turn("user", _text(row["prompt"])), Turn("assistant", _text(row["chosen"])))
-    rejected = _text(row["rejected"])
+    turns = (Turn("user", text_of(row["prompt"])), Turn("assistant", text_of(row["chosen"])))
+    rejected = text_of(row["rejected"])
     harmful = bool(row.get("contains_harmful", True))
     common = _common(row)
     return Dialogue(
@@ -138,7 +138,7 @@ def _pair(row: dict[str, Any]) -> Dialogue:
     )
 
 
-def _text(messages: list[dict[str, Any]]) -> str:
+def text_of(messages: list[dict[str, Any]]) -> str:
     """The text of a one-turn `prompt`, `chosen` or `rejected`."""
     return "".join(part["text"] for message in messages for part in message["content"] if part["type"] == "text")
 

@@ -82,6 +82,7 @@ class Recorder:
         sampling: Sampling,
         *,
         attempt: int = 0,  # noqa: ARG002
+        model: str = "",  # noqa: ARG002
     ) -> Completion:
         completion = await self._backend.generate(messages, sampling)
         self.said = completion.text

@@ -18,11 +18,11 @@ from typing import Any
 from engine.errors import UsageError
 from engine.judges.base import Ask, Judge, Judged, JudgeOptions, sha256
 from engine.judges.classifier import Head, creator, identity, label, on_transformers
-from engine.strategies.prompts import fill
+from engine.strategies.prompts import fill, load
 from engine.types import Query
 
 VERSION = "1"
-TEMPLATES = {"harm_detector": "{response}", "harm_detector_robust": "Question: {question}\n\nAnswer: {response}"}
+TEMPLATES = {"harm_detector": load("detector_paper"), "harm_detector_robust": load("detector_robust")}
 """The second is the training's (harmdetector_train_saferlhf.py)."""
 TOKENS = 512
 HEAD = "detector"

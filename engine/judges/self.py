@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from engine.strategies import prompts
 from engine.strategies.base import clean
-from engine.types import Ask, Completion, Message, Query, Sampling, Verdict
+from engine.types import Ask, Completion, Judgement, Message, Query, Sampling, Verdict
 
 LABELS = ("yes", "no")
 PAPER_CUT = 1927
@@ -23,14 +22,6 @@ MIN_MASS = 0.5
 Curve = Callable[[float], float]
 """From the judge's p(harmful) to a calibrated one (engine.calibration)."""
 SPELLED = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A verdict on one response, with p(harmful) where probabilities were offered."""
-
-    verdict: Verdict
-    p_harmful: float | None
 
 
 def tell(query: Query, response: str) -> list[Message]:

@@ -21,7 +21,12 @@ TITLES = {
     "caption": "Picture turned into text",
     "safe_answer": "Answers with eyes closed",
     "retell": "Judges again",
+    "detect": "A detector judges the answer",
+    "detoxify": "A detoxifier rewrites the answer",
+    "redetect": "The detector judges again",
 }
+JUDGING = ("tell", "retell", "detect", "redetect")
+AGAIN = ("retell", "redetect")
 
 
 class Text(NamedTuple):
@@ -124,15 +129,13 @@ def _step(row: Row, step: Row) -> StepView:
 def _step_warning(row: Row, step: Row) -> str | None:
     """A judge's yes or no stands open; an answer opens by its verdict, a caption with its query."""
     name = step["name"]
-    if name in ("tell", "retell"):
+    if name in JUDGING:
         return None if len(step["text"]) <= 12 else "Text of the judgement"
     if name == "caption":
         return query_warning(row) and "Description of the picture"
     if name == "answer":
         return answer_warning(row["direct_verdict"])
-    judged = [
-        each["verdict"] for each in row["steps"] if each["name"] == "retell" and each["attempt"] == step["attempt"]
-    ]
+    judged = [each["verdict"] for each in row["steps"] if each["name"] in AGAIN and each["attempt"] == step["attempt"]]
     return answer_warning(judged[0] if judged else step["verdict"])
 
 
@@ -142,6 +145,6 @@ def _facts(step: Row) -> str:
         parts.append(f"attempt {step['attempt'] + 1}")
     if step["completion_tokens"] is not None:
         parts.append(words.plural(step["completion_tokens"], "token"))
-    if step["name"] not in ("tell", "retell"):
+    if step["name"] not in JUDGING:
         parts.append(f"ended: {step['finish_reason']}")
     return " · ".join(parts)

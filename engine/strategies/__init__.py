@@ -12,6 +12,7 @@ from engine.strategies.caption_always import caption_always
 from engine.strategies.direct import direct
 from engine.strategies.ecso import CAPTIONS, ecso
 from engine.strategies.ecso_append import ecso_append
+from engine.strategies.mllm_protector import ecso_protector, mllm_protector
 from engine.strategies.reference import reference
 from engine.strategies.safety_prompt import safety_prompt
 from engine.strategies.self_reminder import self_reminder
@@ -26,8 +27,11 @@ STRATEGIES: Mapping[str, Callable[[StrategyOptions], Strategy]] = {
     "caption_always": caption_always,
     "self_reminder": self_reminder,
     "adashield_static": adashield_static,
+    "mllm_protector": mllm_protector,
+    "ecso+protector": ecso_protector,
 }
 
+PROTECTOR = ("detector_paper", "detector_robust", "detoxify_paper", "detoxify_robust")
 PROMPTS: Mapping[str, tuple[str, ...]] = {
     "direct": (),
     "safety_prompt": ("safety_prompt",),
@@ -37,10 +41,24 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
     "caption_always": ("caption", "safe_answer"),
     "self_reminder": ("self_reminder",),
     "adashield_static": ("adashield_static",),
+    "mllm_protector": PROTECTOR,
+    "ecso+protector": ("caption", "safe_answer", *PROTECTOR),
 }
 """The prompt files of each strategy: their digest is part of the fingerprint."""
+WITH_PRESET = frozenset({"ecso", "mllm_protector", "ecso+protector"})
+"""Strategies that `--preset` changes."""
+HELPERS: Mapping[str, tuple[str, ...]] = {
+    "mllm_protector": ("detector", "detoxifier"),
+    "ecso+protector": ("detector", "detoxifier"),
+}
+"""Roles of the helper models that a strategy asks. One from elsewhere may ask any."""
 
-__all__ = ["PROMPTS", "STRATEGIES", "StrategyOptions", "create", "prompt_set"]
+__all__ = ["HELPERS", "PROMPTS", "STRATEGIES", "WITH_PRESET", "StrategyOptions", "create", "helpers_of", "prompt_set"]
+
+
+def helpers_of(name: str) -> tuple[str, ...]:
+    """The roles that the strategy may ask."""
+    return HELPERS.get(name, () if name in STRATEGIES else ("detector", "detoxifier"))
 
 
 def prompt_set(name: str, caption: str = "query") -> str:

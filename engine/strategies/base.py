@@ -27,6 +27,8 @@ class StrategyOptions:
     max_tokens: int = ANSWER_TOKENS
     retry_temperature: float = 0.7
     """A new caption or answer only differs from the failed one if it is sampled."""
+    helpers: tuple[str, ...] = ()
+    """Roles of the models that the run has beside the one that answers (`ask(…, model=ROLE)`)."""
 
 
 def question(query: Query) -> list[Message]:

@@ -9,6 +9,7 @@ Preset `repo` is the published scripts with what each does differently (`repo.py
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from engine.errors import UsageError
@@ -16,12 +17,14 @@ from engine.judges import self as self_judge
 from engine.strategies import prompts
 from engine.strategies.base import StrategyOptions, clean, greedy, question
 from engine.strategies.repo import NO_PICTURE, repo
-from engine.types import Ask, Message, Outcome, Query, Sampling, Strategy
+from engine.types import Ask, Judgement, Message, Outcome, Query, Sampling, Strategy
 
 CAPTIONS = {"query": "caption", "plain": "caption_plain"}
 """`--caption` -> prompt file."""
 PAPER_ANSWER_TOKENS = 2048
 """max_new_tokens of the method's first stage (model_mmsafe.py, model_vlsafe.py)."""
+Tell = Callable[[Ask, Query, str, str, int], Awaitable[Judgement]]
+"""(ask, query, response, step, attempt) -> the verdict of steps 2 (`tell`) and 5 (`retell`)."""
 
 
 def ecso(options: StrategyOptions) -> Strategy:
@@ -56,10 +59,26 @@ def paper(options: StrategyOptions) -> Strategy:
 
 def robust(options: StrategyOptions) -> Strategy:
     """The method with a verdict that cannot fail open, and a second look at the result."""
+    return judged_by(own_verdict(options), options)
+
+
+def own_verdict(options: StrategyOptions) -> Tell:
+    """The model judges its own answers."""
+
+    async def tell(ask: Ask, query: Query, response: str, step: str, attempt: int) -> Judgement:
+        return await self_judge.robust(
+            ask, query, response, step=step, attempt=attempt, threshold=options.threshold, curve=options.curve
+        )
+
+    return tell
+
+
+def judged_by(tell: Tell, options: StrategyOptions) -> Strategy:
+    """`robust` with any judge in step 2 and in the second look."""
 
     async def run(query: Query, ask: Ask) -> Outcome:
         direct = clean((await ask("answer", question(query), greedy(options))).text)
-        judged = await self_judge.robust(ask, query, direct, threshold=options.threshold, curve=options.curve)
+        judged = await tell(ask, query, direct, "tell", 0)
         outcome = Outcome(
             final_response=direct,
             final_verdict=judged.verdict,
@@ -70,20 +89,21 @@ def robust(options: StrategyOptions) -> Strategy:
         )
         if judged.verdict == "harmless":
             return outcome
-        return await retry(query, ask, outcome, options)
+        return await retry(query, ask, outcome, options, tell)
 
     return run
 
 
-async def retry(query: Query, ask: Ask, outcome: Outcome, options: StrategyOptions) -> Outcome:
+async def retry(
+    query: Query, ask: Ask, outcome: Outcome, options: StrategyOptions, tell: Tell | None = None
+) -> Outcome:
     """Close the eyes until an answer is judged harmless: once greedily, then with up to `retries` new samples."""
+    judge = tell or own_verdict(options)
     for attempt in range(options.retries + 1):
         temperature = options.retry_temperature if attempt else 0.0
         sampling = replace(greedy(options), temperature=temperature)
         caption, safe = await close_eyes(query, ask, sampling, options, attempt)
-        again = await self_judge.robust(
-            ask, query, safe, step="retell", attempt=attempt, threshold=options.threshold, curve=options.curve
-        )
+        again = await judge(ask, query, safe, "retell", attempt)
         outcome = replace(
             outcome,
             final_response=safe,

@@ -18,7 +18,7 @@ from engine.types import Picture
 class Collator:
     """Base: looks rows up by number (`examples` are the small records of the data set that the trainer holds)."""
 
-    def __init__(self, rows: Sequence[Any], store: PictureStore, pad: int) -> None:
+    def __init__(self, rows: Sequence[Any], store: PictureStore | None, pad: int) -> None:
         self._rows, self._store, self._pad = rows, store, pad
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -33,7 +33,8 @@ class Collator:
             "input_ids": padded(ids, self._pad),
             "attention_mask": padded([[1] * len(row) for row in ids], 0),
         }
-        found = [[self._store.features(picture) for picture in pictures] for pictures in shown]
+        store = self._store
+        found = [[store.features(picture) for picture in pictures] if store is not None else [] for pictures in shown]
         flat: list[Features] = [features for row in found for features in row]
         if any(features.types is not None for features in flat):
             types = [types_of(row, features, len(row)) for row, features in zip(ids, found, strict=True)]
@@ -83,7 +84,16 @@ class KtoCollator(Collator):
         return batch | {"label": torch.tensor([row.label for row in rows])}
 
 
-COLLATORS = {"sft": SftCollator, "dpo": DpoCollator, "kto": KtoCollator}
+COLLATORS = {"sft": SftCollator, "dpo": DpoCollator, "kto": KtoCollator, "detoxifier": SftCollator}
+
+
+def collator_of(objective: str) -> type[Collator]:
+    """The collator of an objective's rows."""
+    if objective == "harm-detector":
+        from engine.training.protector.objective import DetectorCollator
+
+        return DetectorCollator
+    return COLLATORS[objective]
 
 
 def _answered(

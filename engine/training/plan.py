@@ -15,6 +15,8 @@ from engine.errors import UsageError
 from engine.training import data
 from engine.training.data import Source
 from engine.training.presets import Recipe, resolve
+from engine.training.protector.model import BASES
+from engine.training.protector.pairs import PairSource, open_pairs
 from engine.training.settings import spread
 
 RECORD = "training.json"
@@ -33,6 +35,8 @@ NOT_PART = (
     "cpu",
 )
 """Keys that do not change what is learned, or only how it is kept."""
+NEWER: tuple[tuple[str, Any], ...] = (("task", "vlm"), ("columns", {}))
+"""Keys left out of the identity at their default: a training from before there were such keys stays the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Job:
 
     config: TrainConfig
     recipe: Recipe
-    source: Source
+    source: Source | PairSource
     load: str
     base: str
     base_revision: str | None
@@ -59,10 +63,12 @@ def plan(config: TrainConfig) -> Job:
         raise UsageError(f"--out {config.out}: training writes to a local folder; copy it afterwards")
     recipe = resolve(config)
     check_flags(config, recipe)
+    if config.task != "vlm":
+        _check_text(config)
     _refuse_adapter_as_model(config.model)
     asked = GenerateConfig(model=config.model, revision=config.revision)
     load, base, revision = fingerprint.resolve_model(asked, "transformers")
-    source = data.open_source(config)
+    source = data.open_source(config) if config.task == "vlm" else open_pairs(config)
     return Job(
         config, recipe, source, load, base, revision, Path(config.out), _identity(config, recipe, source, revision)
     )
@@ -106,14 +112,14 @@ def _same(job: Job, found: dict[str, Any], words: str) -> None:
         raise UsageError(f"--out {job.out}: {words} ({shown}); choose a new folder")
 
 
-def _identity(config: TrainConfig, recipe: Recipe, source: Source, revision: str | None) -> dict[str, Any]:
+def _identity(config: TrainConfig, recipe: Recipe, source: Source | PairSource, revision: str | None) -> dict[str, Any]:
     given = {key: value for key, value in asdict(config).items() if key not in NOT_PART and key != "data"}
     mix = None
     if source.mix is not None:
         keys = "".join(row.key for row in source.mix.chosen)
         mix = hashlib.sha256(keys.encode()).hexdigest()
     found = {**given, **asdict(recipe), "base_revision": revision, "data_sha256": source.sha256, "mix_sha256": mix}
-    return {key: value for key, value in found.items() if key != "mix"}
+    return {key: value for key, value in found.items() if key != "mix" and (key, value) not in NEWER}
 
 
 def check_flags(config: TrainConfig, recipe: Recipe) -> None:
@@ -121,8 +127,32 @@ def check_flags(config: TrainConfig, recipe: Recipe) -> None:
     if config.patience is not None and not config.validation_share:
         raise UsageError("--patience needs --validation-share: without validation rows there is nothing to watch")
     _check_adapter(config, recipe)
-    if config.method == "kto":
+    if config.columns and config.task == "vlm":
+        raise UsageError("--columns: only with --task harm-detector or detoxifier; a curated set has its own")
+    if config.objective == "kto":
         _check_kto(recipe)
+
+
+def _check_text(config: TrainConfig) -> None:
+    """UsageError for flags of vision-language training, and for a model that has no text half of its own."""
+    if config.model == "tiny":
+        raise UsageError(
+            f"--task {config.task}: --model tiny is a vision-language model; name a text model, as the released one's "
+            f"{BASES[config.task]}, or a tiny one (python -m engine.tiny.protector make)"
+        )
+    asked = {
+        "--method": config.method != "sft",
+        "--mix": config.mix is not None or config.mix_rows is not None,
+        "--export": config.export is not None,
+        "--projector-lora": config.projector_lora,
+        "--projector-lr": config.projector_lr is not None,
+        "--picture-prep": config.picture_prep is not None,
+        "--chat-template-kwargs": bool(config.chat_template_kwargs),
+        "--beta": config.beta is not None,
+    }
+    for flag, given in asked.items():
+        if given:
+            raise UsageError(f"{flag}: not with --task {config.task}; it is for vision-language models")
 
 
 def _check_kto(recipe: Recipe) -> None:

@@ -5,6 +5,11 @@ and finetune_task.sh, Apache-2.0): rank 128, alpha 256, dropout 0.05 (the code's
 2e-5 (full: 2e-5 for all), cosine, warm-up 0.03, one epoch, global batch 128, length 2048, weight decay 0, padded
 pictures, conversation `vicuna_v1`. What it trains with preferences is not published: DPO and KTO rates are our choice.
 `tiny` is for the embedded model on two cores.
+
+For `--task harm-detector` and `detoxifier`, `protector` is MLLM-Protector's published numbers (Apache-2.0,
+pipilurj/MLLM-protector@390e326, scripts/train_harm_detector.sh and train_detoxifier.sh): rank 32 (detoxifier 128),
+alpha 32, dropout 0.1, 2e-5, linear, 4 epochs, 4 rows a device (detector: two devices), length 512; `tiny` is for a
+small text model that knows nothing yet, trained whole.
 """
 
 from __future__ import annotations
@@ -68,6 +73,39 @@ LLAVA_LORA = Recipe(
     gradient_checkpointing=True,
 )
 
+PROTECTOR = replace(
+    LLAVA_LORA,
+    lr=2e-5,
+    projector_lr=0.0,
+    lora_r=32,
+    lora_alpha=32,
+    lora_dropout=0.1,
+    epochs=4,
+    batch_size=8,
+    device_batch=4,
+    scheduler="linear",
+    warmup=0.0,
+    max_length=512,
+    picture_prep="processor",
+    template=None,
+)
+TINY_TEXT = replace(
+    PROTECTOR,
+    peft="full",
+    lr=6e-3,
+    epochs=2.25,
+    batch_size=16,
+    device_batch=16,
+    scheduler="cosine",
+    warmup=0.1,
+    adam_beta2=0.98,
+    gradient_checkpointing=False,
+)
+TEXT_PRESETS = {
+    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, lr=4e-3)},
+    "detoxifier": {"protector": replace(PROTECTOR, lora_r=128, batch_size=4), "tiny": TINY_TEXT},
+}
+"""Task -> its presets."""
 PRESETS = {
     "llava-lora": LLAVA_LORA,
     "llava-full": replace(LLAVA_LORA, peft="full", lr=2e-5, projector_lr=None, preference_lr=5e-7),
@@ -92,13 +130,15 @@ PRESETS = {
 
 def resolve(config: TrainConfig) -> Recipe:
     """The preset with the flags that were given put over it. UsageError for an unknown preset or odd numbers."""
-    name = config.preset or ("llava-full" if config.peft == "full" else "llava-lora")
-    if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, 1)
+    presets = TEXT_PRESETS.get(config.task, PRESETS)
+    usual = "llava-full" if config.peft == "full" else "llava-lora"
+    name = config.preset or ("protector" if config.task in TEXT_PRESETS else usual)
+    if name not in presets:
+        near = get_close_matches(name, presets, 1)
         hint = f"did you mean {near[0]}?" if near else "unknown."
-        raise UsageError(f"--preset {name}: {hint} There are {', '.join(PRESETS)}")
-    preset = PRESETS[name]
-    if config.method != "sft":
+        raise UsageError(f"--preset {name}: {hint} There are {', '.join(presets)}")
+    preset = presets[name]
+    if config.objective in ("dpo", "kto"):
         preset = replace(preset, lr=preset.preference_lr, projector_lr=0.0)
     given: dict[str, Any] = {}
     for field in fields(Recipe):

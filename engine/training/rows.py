@@ -54,13 +54,28 @@ class Labelled:
     pictures: tuple[Picture, ...]
 
 
-AnyRow = Row | Pair | Labelled
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two texts for a harm detector, the safer one first, each with its label."""
+
+    id: str
+    source: str
+    safer: tuple[int, ...]
+    other: tuple[int, ...]
+    safer_is_safe: bool
+    other_is_safe: bool
+    pictures: tuple[Picture, ...] = ()
+
+
+AnyRow = Row | Pair | Labelled | Compared
 
 
 def length_of(row: AnyRow) -> int:
     """Tokens of the row's longest sequence."""
     if isinstance(row, Row):
         return len(row.ids)
+    if isinstance(row, Compared):
+        return max(len(row.safer), len(row.other))
     if isinstance(row, Pair):
         return len(row.prompt) + max(len(row.chosen), len(row.rejected))
     return len(row.prompt) + len(row.answer)

@@ -77,7 +77,8 @@ def spread(recipe: Recipe, processes: int) -> Batches:
 
 
 def arguments(config: TrainConfig, recipe: Recipe, here: Machine, batches: Batches, out: Path) -> Any:
-    """SFTConfig, DPOConfig or KTOConfig. Nothing is cut (`max_length=None`): rows were measured when they were read."""
+    """SFTConfig, DPOConfig, KTOConfig or TrainingArguments. Nothing is cut (`max_length=None`): rows were measured when
+    they were read."""
     if find_spec("tensorboard") or find_spec("tensorboardX"):
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "logs")
         report = ["tensorboard"]
@@ -119,8 +120,10 @@ def arguments(config: TrainConfig, recipe: Recipe, here: Machine, batches: Batch
         made |= {"eval_strategy": "steps", "eval_steps": config.save_steps}
         if config.patience is not None:
             made |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
-    if config.method != "sft":
+    if config.task != "vlm":
+        del made["max_length"]  # an argument of TRL's
+    elif config.method != "sft":
         made["beta"] = recipe.beta
-    if config.method == "dpo":
+    if config.objective == "dpo":
         made["precompute_ref_log_probs"] = recipe.peft == "full"
-    return arguments_class(config.method)(**made)
+    return arguments_class(config.objective)(**made)

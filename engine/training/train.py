@@ -18,10 +18,14 @@ from engine.errors import UsageError
 from engine.journal.lock import RunLock
 from engine.journal.store import Store
 from engine.training import models, progress, record, rows, saving, settings, trainers
-from engine.training.collate import COLLATORS
+from engine.training.collate import collator_of
 from engine.training.models import Parts
 from engine.training.pictures import PictureStore
 from engine.training.plan import RECORD, Job, note_start, plan, state_of
+from engine.training.protector import model as text_model
+from engine.training.protector.pairs import PairSource
+from engine.training.protector.prepare import prepare as prepare_text
+from engine.training.protector.rows import PairEncoder
 from engine.training.rows import AnyRow, Encoder
 from engine.training.settings import Batches, Machine
 from engine.training.tokens import Writer, end_tokens
@@ -33,8 +37,9 @@ class Prepared:
 
     processor: Any
     prompter: Prompter
-    store: PictureStore
-    encoder: Encoder
+    store: PictureStore | None
+    """None: text alone."""
+    encoder: Encoder | PairEncoder
     train: list[AnyRow]
     validation: list[AnyRow]
 
@@ -65,6 +70,10 @@ def run(config: TrainConfig) -> dict[str, Any]:
 def prepare(job: Job) -> Prepared:
     """Read and encode all rows. UsageError where none is left or none has a picture."""
     config, recipe = job.config, job.recipe
+    if isinstance(job.source, PairSource):
+        text_prompter, pair_encoder, texts = prepare_text(job, job.source)
+        train, validation = _split(texts, config)
+        return Prepared(text_prompter.tokenizer, text_prompter, None, pair_encoder, train, validation)
     processor = load_processor(job.load, config.revision, trust_remote_code=config.trust_remote_code)
     prompter = Prompter(processor, template_kwargs(job))
     store = PictureStore(
@@ -126,8 +135,8 @@ def _train(job: Job, here: Machine, batches: Batches, prepared: Prepared) -> dic
     started, began = datetime.now(UTC), time.monotonic()
     args = settings.arguments(config, job.recipe, here, batches, job.out)
     torch.manual_seed(config.seed)
-    base = _load_base(job, here)
-    parts = models.parts_of(base)
+    base = _load_base(job, here, prepared)
+    parts = models.parts_of(base) if config.task == "vlm" else models.Parts("", None, (), ())
     trainer = _trainer(job, args, base, parts, prepared)
     shown = progress.callback(shown=here.writes)
     trainer.add_callback(shown)
@@ -145,27 +154,33 @@ def _train(job: Job, here: Machine, batches: Batches, prepared: Prepared) -> dic
     return document
 
 
-def _load_base(job: Job, here: Machine) -> Any:
+def _load_base(job: Job, here: Machine, prepared: Prepared) -> Any:
     """Weights that learn are float32 (small steps are lost in bfloat16); frozen ones as small as the arithmetic is."""
     config = job.config
     dtype = "bfloat16" if here.bf16 and job.recipe.peft == "lora" and here.device == "cuda" else "float32"
-    return models.load(job.load, config.revision, trust_remote_code=config.trust_remote_code, dtype=dtype)
+    trust = config.trust_remote_code
+    if config.task != "vlm":
+        pad = int(prepared.prompter.tokenizer.pad_token_id)
+        return text_model.load(config.task, job.load, config.revision, trust_remote_code=trust, dtype=dtype, pad=pad)
+    return models.load(job.load, config.revision, trust_remote_code=trust, dtype=dtype)
 
 
 def _trainer(job: Job, args: Any, base: Any, parts: Parts, prepared: Prepared) -> Any:
     config, recipe = job.config, job.recipe
-    lora = None
-    if recipe.peft == "lora":
-        lora = models.lora_config(
+    more: dict[str, Any] = {}
+    if config.task != "vlm":
+        if recipe.peft == "lora":
+            base = text_model.with_lora(base, config.task, recipe, job.load, config.revision)
+    elif recipe.peft == "lora":
+        more["peft_config"] = models.lora_config(
             recipe, parts, projector_lora=config.projector_lora, base=job.load, revision=config.revision
         )
     else:
         models.freeze(base, recipe, parts)
     both = [*prepared.train, *prepared.validation]
     pad = prepared.prompter.tokenizer.pad_token_id
-    collator = COLLATORS[config.method](both, prepared.store, 0 if pad is None else pad)
-    more: dict[str, Any] = {}
-    if config.method == "kto" and lora is None:
+    collator = collator_of(config.objective)(both, prepared.store, 0 if pad is None else pad)
+    if config.objective == "kto" and recipe.peft == "full":
         # TRL would load the weights a second time, by name; DPO computes its reference before the first step.
         more["ref_model"] = copy.deepcopy(base).requires_grad_(False)
     if config.patience is not None:
@@ -174,19 +189,18 @@ def _trainer(job: Job, args: Any, base: Any, parts: Parts, prepared: Prepared) -
         more["callbacks"] = [EarlyStoppingCallback(config.patience)]
     cut = len(prepared.train)
     with _no_progress_bars():
-        trainer = trainers.trainer_class(config.method)(
+        trainer = trainers.trainer_class(config.objective)(
             model=base,
             args=args,
             data_collator=collator,
             train_dataset=_numbers(range(cut)),
             eval_dataset=_numbers(range(cut, len(both))) if prepared.validation else None,
             processing_class=prepared.processor,
-            peft_config=lora,
             **more,
         )
     lengths = [rows.length_of(row) for row in prepared.train]
     size = args.per_device_train_batch_size * args.world_size
-    trainer.order = trainers.Order(lengths, size, config.seed, by_length=config.method != "kto")
+    trainer.order = trainers.Order(lengths, size, config.seed, by_length=config.objective != "kto")
     trainer.recipe, trainer.parts = recipe, parts
     _wide_where_it_learns(trainer.model)
     from transformers import PrinterCallback

@@ -20,6 +20,7 @@ from engine.training.presets import Recipe
 
 WEIGHTS = "trainable.safetensors"
 STATE = "trainer_state.json"
+TASKS = ("harm-detector", "detoxifier")
 POOL = 8
 """Batches that are filled from one shuffled pool sorted by length: less padding, order still drawn by the seed."""
 
@@ -133,7 +134,14 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 @cache
 def trainer_class(method: str) -> Any:
-    """TRL's trainer of a method with `HouseTrainer` over it."""
+    """TRL's trainer of a method (transformers' of a task) with `HouseTrainer` over it."""
+    if method in TASKS:
+        from transformers import Trainer
+
+        from engine.training.protector.objective import DetectorTrainer
+
+        own = (DetectorTrainer,) if method == "harm-detector" else ()
+        return type("HouseTextTrainer", (HouseTrainer, *own, Trainer), {})
     from trl import DPOTrainer, KTOTrainer, SFTTrainer
 
     base = {"sft": SFTTrainer, "dpo": DPOTrainer, "kto": KTOTrainer}[method]
@@ -142,7 +150,11 @@ def trainer_class(method: str) -> Any:
 
 @cache
 def arguments_class(method: str) -> Any:
-    """TRL's configuration class of a method."""
+    """TRL's configuration class of a method, or transformers' of a task."""
+    if method in TASKS:
+        from transformers import TrainingArguments
+
+        return TrainingArguments
     from trl import DPOConfig, KTOConfig, SFTConfig
 
     return {"sft": SFTConfig, "dpo": DPOConfig, "kto": KTOConfig}[method]

@@ -25,11 +25,13 @@ class Script:
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
         self.turns: list[list[str]] = []
+        self.models: list[str] = []
         self.calls: list[tuple[str, int, Message, Sampling]] = []
 
     async def __call__(
-        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0
+        self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0, model: str = ""
     ) -> Completion:
+        self.models.append(model)
         message = messages[-1]
         self.turns.append([turn.role for turn in messages])
         self.calls.append((step, attempt, message, sampling))

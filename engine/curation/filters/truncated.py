@@ -13,7 +13,7 @@ from typing import Any
 from engine.curation.filters.base import Drop, Filter, Row, response
 from engine.curation.filters.text import snippet
 
-JUDGING = ("tell", "retell", "caption")
+JUDGING = ("tell", "retell", "detect", "redetect", "caption")
 """Steps whose text is never the answer."""
 
 

@@ -2,7 +2,8 @@
 inside a query, a response or a caption stays text.
 
 tell, caption, safe_answer: ECSO's own strings (arXiv 2403.09572; gyhdog99/ECSO@3878522, Apache-2.0, facts of the
-method). safety_prompt: MM-SafetyBench's baseline (arXiv 2311.17600).
+method). safety_prompt: MM-SafetyBench's baseline (arXiv 2311.17600). detector_*, detoxify_*: MLLM-Protector's templates
+(arXiv 2401.02906; pipilurj/MLLM-protector@390e326, Apache-2.0), `paper` of its inference, `robust` of its training.
 """
 
 from __future__ import annotations
