@@ -58,6 +58,8 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         for name, value in {"caption": config.caption, "eyes": config.eyes}.items()
         if value not in PUBLISHED
     }
+    if config.strategy == "eta":
+        found |= {"eta_pre": config.eta_pre, "eta_post": config.eta_post}
     if config.calibration:
         from engine.calibration.document import load
 
