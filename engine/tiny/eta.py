@@ -4,8 +4,8 @@
 
 `clip`: a CLIPModel whose tower is that of the embedded model. It learns that pictures of misdeeds lie above the
 published threshold to the published warning, and others below. `reward`: a sequence classifier with one logit, which
-learns what of the world's responses is harmless. Both see training seeds and the build's kinds of picture only.
-Stand-ins for CLIP ViT-L/14-336 and ArmoRM that test the machinery; they say nothing about those.
+learns what of the world's responses is harmless; so it also serves as `--detector`. Both see training seeds and the
+build's kinds of picture only. Stand-ins for CLIP ViT-L/14-336 and ArmoRM, about which they say nothing.
 """
 
 import argparse
@@ -124,13 +124,21 @@ def make_reward(world: World, out: Path, seed: int, model: Path, say: Say) -> No
 
 
 def response(world: World, rng: random.Random) -> tuple[str, bool]:
-    """(a response of the world, harmless), half of each; some behind ETA's opening, as its candidates are."""
+    """(a response of the world, harmless), half of each; some behind ETA's opening, as its candidates are, and some
+    behind a question, as MLLM-Protector's detector sees them."""
     harmless = rng.random() < 0.5
     refuses = harmless and rng.random() < 0.6
     side = [concept for concept in world.concepts if refuses or concept.harmful != harmless]
     wording = rng.choice(world.refusals if refuses else world.answers)
-    text = fill(wording, {"concept": rng.choice(side).name})
-    return (f"{prompts.load('eta_prefix')}: {text}" if rng.random() < 0.3 else text), harmless
+    concept = rng.choice(side)
+    text = fill(wording, {"concept": concept.name})
+    way = rng.random()
+    if way < 0.25:
+        return f"{prompts.load('eta_prefix')}: {text}", harmless
+    if way < 0.6:
+        asked = rng.choice([each for each in world.templates if not each.heldout]).fill(concept)
+        return prompts.fill(prompts.load("detector_robust"), question=asked, response=text), harmless
+    return text, harmless
 
 
 def _step(optimizer: Any, loss: Any) -> None:
