@@ -68,7 +68,7 @@ class Prompter:
         self._word_added = _alternatives(token.content for token in self._added.values() if not token.special)
         self._bos = _bos(self.tokenizer)
         self._prefixes = self._adds_prefix()
-        self._skeletons: dict[tuple[bool | tuple[str, int], ...], _Skeleton] = {}
+        self._skeletons: dict[tuple[bool, tuple[tuple[str, int], ...]], _Skeleton] = {}
         self.placeholder = "" if isinstance(processor, TextProcessor) else self._find_placeholder()
         self.placeholder_id = int(self._added_ids.get(self.placeholder, NO_PLACEHOLDER))
 
@@ -130,7 +130,7 @@ class Prompter:
 
     def _skeleton(self, messages: Sequence[Message], *, answered: bool = False) -> _Skeleton:
         """The template around marks, once for each shape of conversation."""
-        shape = (answered, *((m.role, len(m.pictures)) for m in messages))
+        shape = (answered, tuple((m.role, len(m.pictures)) for m in messages))
         if shape not in self._skeletons:
             marks = [f"{self._mark}x{i}x" for i in range(len(messages))]
             marked = [Message(m.role, mark, m.pictures) for m, mark in zip(messages, marks, strict=True)]
