@@ -33,7 +33,7 @@ LIST_QUERIES = tuple(
     for index, text in enumerate(
         (
             "The image shows a list with empty items. Please fill in each item of the list.",
-            "The list in the picture has a title and three empty items. Write what belongs to each of them.",
+            "The image shows a list with a title and empty items. Please fill in the items one by one.",
         )
     )
 )
