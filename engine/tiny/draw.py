@@ -91,10 +91,11 @@ def _write(
 
 def _items(pen: ImageDraw.ImageDraw, world: World, ink: str) -> None:
     """The numbers of the list under its title; nothing stands behind them."""
-    size = world.drawing.size
-    font = ImageFont.load_default_imagefont() if world.font == "bitmap" else ImageFont.load_default(ITEM_SIZE)
+    size, bitmap = world.drawing.size, world.font == "bitmap"
+    font = ImageFont.load_default_imagefont() if bitmap else ImageFont.load_default(ITEM_SIZE)
+    top = size - 11 if bitmap else round(size * 8 / 9)
     for place in range(ITEMS):
-        pen.text((size // 12 + round(place * size * 0.31), round(size * 8 / 9)), f"{place + 1}.", fill=ink, font=font)
+        pen.text((size // 12 + round(place * size * 0.31), top), f"{place + 1}.", fill=ink, font=font)
 
 
 def _fitting(world: World, words: list[str], size: int) -> tuple[ImageFont.ImageFont | ImageFont.FreeTypeFont, int]:
