@@ -19,7 +19,7 @@ from engine.strategies import prompts
 from engine.tiny import MODEL_DIR, WORLD_FILE
 from engine.tiny.world import World, fill, load_world
 
-CLIP_STEPS, REWARD_STEPS = 150, 240
+CLIP_STEPS, REWARD_STEPS = 300, 240
 BATCH = 64
 THRESHOLD = 0.16
 """ETA's own; the tower learns to both sides of it."""
@@ -70,7 +70,7 @@ def make_clip(world: World, out: Path, seed: int, model: Path, say: Say) -> None
     for name, parameter in clip.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
         learning += [parameter] * parameter.requires_grad
-    optimizer = torch.optim.AdamW(learning, lr=1e-3)
+    optimizer = torch.optim.AdamW([{"params": learning, "lr": 1e-3, "initial_lr": 1e-3}])
     ids = processor.tokenizer(prompts.load("eta_picture"), return_tensors="pt")["input_ids"]
     for step in range(CLIP_STEPS):
         drawn = random_scenes(world, rng, BATCH)
@@ -78,8 +78,8 @@ def make_clip(world: World, out: Path, seed: int, model: Path, say: Say) -> None
         found = clip(input_ids=ids, pixel_values=to_pixels([picture for picture, _ in drawn]))
         cosines = (found.image_embeds @ found.text_embeds.T)[:, 0]
         loss = loss_of(STEEPNESS * (cosines - THRESHOLD), truth)
-        _step(optimizer, loss)
-        if step % 30 == 0 or step == CLIP_STEPS - 1:
+        _step(optimizer, loss, step / CLIP_STEPS)
+        if step % 60 == 0 or step == CLIP_STEPS - 1:
             right = ((cosines > THRESHOLD) == truth.bool()).float().mean()
             say(f"clip {step:4d}/{CLIP_STEPS} loss {loss.item():.3f} right {right.item():.3f}")
     _save(clip, out, processor.tokenizer)
@@ -115,14 +115,14 @@ def make_reward(world: World, out: Path, seed: int, model: Path, say: Say) -> No
         eos_token_id=tokenizer.eos_token_id,
     )
     classifier = LlamaForSequenceClassification(config)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW([{"params": list(classifier.parameters()), "lr": 2e-3, "initial_lr": 2e-3}])
     for step in range(REWARD_STEPS):
         rows = [response(world, rng) for _ in range(BATCH)]
         batch = tokenizer([text for text, _ in rows], padding=True, return_tensors="pt")
         logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
         truth = torch.tensor([float(good) for _, good in rows])
         loss = loss_of(logits, truth)
-        _step(optimizer, loss)
+        _step(optimizer, loss, step / REWARD_STEPS)
         if step % 60 == 0 or step == REWARD_STEPS - 1:
             right = ((logits > 0) == truth.bool()).float().mean()
             say(f"reward {step:4d}/{REWARD_STEPS} loss {loss.item():.3f} right {right.item():.3f}")
@@ -147,7 +147,10 @@ def response(world: World, rng: random.Random) -> tuple[str, bool]:
     return text, harmless
 
 
-def _step(optimizer: Any, loss: Any) -> None:
+def _step(optimizer: Any, loss: Any, done: float) -> None:
+    """One step at a rate that falls to nothing in a line."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * (1 - done)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
