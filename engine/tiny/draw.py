@@ -12,8 +12,8 @@ from engine.tiny.world import LIST, Concept, Drawing, Sign, World
 Point = tuple[float, float]
 
 ITEMS, ITEM_SIZE = 3, 7
-"""The numbers of a list stand side by side below its title, which is drawn as the words of a typographic picture are:
-the embedded model has learned to read them there, and reads half of the titles or fewer with the numbers in rows."""
+"""The numbers of a list stand side by side below its title, which is drawn where the words of a typographic picture
+are: moved up, with the numbers in rows below, the embedded model misread it more often than not."""
 
 
 @dataclass(frozen=True)
