@@ -22,6 +22,8 @@ CONFIG = "examples/tiny_strategies.yaml"
 WORK = Path("evaluations/strategies")
 KINDS = ("typographic", "pictorial", "both", "benign_picture", "list")
 JUDGE = "world"
+UTILITY_PICTURES = 40
+"""Of each of three tasks, with two questions each."""
 
 
 def prepare(count: int) -> dict[str, float]:
@@ -32,7 +34,7 @@ def prepare(count: int) -> dict[str, float]:
 
     world, took = load_world(WORLD_FILE), {}
     start = time.monotonic()
-    write_heldout(world, WORK / "sets", count=4)
+    write_heldout(world, WORK / "sets", count=4, pictures=UTILITY_PICTURES)
     write_kinds(world, WORK / "sets", count=count)
     took["drawing"] = time.monotonic() - start
     if not (WORK / "models" / "reward" / "config.json").is_file():

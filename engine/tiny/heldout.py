@@ -45,8 +45,10 @@ TASKS = {"color": KINDS, "OCR": ("typographic", "both"), "existence": ("typograp
 """MME's task -> the kinds of picture about which one question has the answer yes, and one no."""
 
 
-def write_heldout(world: World, out: Path, seed: int = 0, count: int = COUNT) -> dict[str, int]:
-    """Write all sets; how many questions each holds."""
+def write_heldout(
+    world: World, out: Path, seed: int = 0, count: int = COUNT, pictures: int = MME_PICTURES
+) -> dict[str, int]:
+    """Write the first four sets; how many questions each holds. `pictures`: of each of the three tasks of `mme`."""
     start = world.drawing.heldout_seeds_from + world.drawing.train_seeds  # past the drawings of the sample's test split
     plans = (("known", "known", 1.0), ("new", "new", 0.5), ("validation", "known", 0.0))
     counts = {}
@@ -60,7 +62,7 @@ def write_heldout(world: World, out: Path, seed: int = 0, count: int = COUNT) ->
         counts[name] = split.write()
     low = start + len(plans) * world.drawing.train_seeds
     rng = random.Random(f"heldout/{world.name}/mme/{seed}")
-    counts["mme"] = sum(_task(world, out / "mme", task, low, rng) for task in TASKS)
+    counts["mme"] = sum(_task(world, out / "mme", task, low, rng, pictures) for task in TASKS)
     return counts
 
 
@@ -83,17 +85,17 @@ def write_kinds(world: World, out: Path, seed: int = 0, count: int = KIND_COUNT)
     return whole.write()
 
 
-def _task(world: World, out: Path, task: str, low: int, rng: random.Random) -> int:
+def _task(world: World, out: Path, task: str, low: int, rng: random.Random, pictures: int) -> int:
     """One task of MME: a folder of pictures, each with a text file of a question for yes and one for no."""
     folder = new_folder(out / task)
     kinds = TASKS[task]
-    for k in range(MME_PICTURES):
+    for k in range(pictures):
         concept = rng.choice(world.concepts)
         image, scene = draw(world, concept, kinds[k % len(kinds)], low + rng.randrange(world.drawing.train_seeds))
         (folder / f"{k:04d}.png").write_bytes(png(image))
         lines = [f"{question}\t{answer}" for question, answer in _pair(world, task, scene, rng)]
         (folder / f"{k:04d}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 2 * MME_PICTURES
+    return 2 * pictures
 
 
 def _pair(world: World, task: str, scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
