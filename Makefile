@@ -33,6 +33,7 @@ bars: .venv/.test
 	ECSO_BARS=1 .venv/bin/python -m pytest -q tests/jobs/test_lineage.py
 	.venv/bin/python -m engine.loop --config examples/tiny_loop.yaml --out loops/tiny
 	.venv/bin/python -m engine.loop --config examples/tiny_ablations.yaml --out loops/ablations
+	.venv/bin/python -m benchmarks.strategies --out docs/benchmarks/strategies-tiny.md
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
 	.venv/bin/python -m benchmarks.overhead memory | tee docs/benchmarks/overhead-memory.txt
 	.venv/bin/python -m benchmarks.overhead scaling | tee docs/benchmarks/overhead-scaling.txt

@@ -38,6 +38,10 @@ class GenerateConfig:
     detector_adapter: str | None = None
     detoxifier: str | None = None
     detoxifier_adapter: str | None = None
+    eta_clip: str | None = None
+    eta_reward: str | None = None
+    eta_pre: float = 0.16
+    eta_post: float = 0.06
     max_tokens: int = 1024
     workers: str = "1"
     gpus_per_worker: float | None = None
@@ -119,6 +123,10 @@ class EvaluateConfig:
     detector_adapter: str | None = None
     detoxifier: str | None = None
     detoxifier_adapter: str | None = None
+    eta_clip: str | None = None
+    eta_reward: str | None = None
+    eta_pre: float = 0.16
+    eta_post: float = 0.06
     calibration: str | None = None
     workers: str = "1"
     gpus_per_worker: float | None = None

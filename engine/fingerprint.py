@@ -61,6 +61,8 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         if value not in PUBLISHED
     }
     found |= _strangers(config, backend)
+    if config.strategy == "eta":
+        found |= {"eta_pre": config.eta_pre, "eta_post": config.eta_post}
     if config.calibration:
         from engine.calibration.document import load
 

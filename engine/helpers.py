@@ -21,7 +21,7 @@ from engine.strategies import helpers_of
 
 SCRIPTED = "scripted"
 """In a model's place: the scripted backend plays the role."""
-ROLES = ("detector", "detoxifier")
+ROLES = ("detector", "detoxifier", "eta_clip", "eta_reward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ def plan_helpers(config: GenerateConfig) -> tuple[Helper, ...]:
     asked = helpers_of(config.strategy)
     found = []
     for role in ROLES:
-        model, adapter = getattr(config, role), getattr(config, f"{role}_adapter")
+        model, adapter = getattr(config, role), getattr(config, f"{role}_adapter", None)
         if model is None and adapter is not None:
             raise UsageError(f"--{role}-adapter {adapter}: needs its base model: --{role} MODEL")
         if model is None:
             continue
         if role not in asked:
-            raise UsageError(f"--{role} {model}: --strategy {config.strategy} asks no {role}")
+            raise UsageError(f"--{role.replace('_', '-')} {model}: --strategy {config.strategy} asks no such model")
         try:
             found.append(_helper(config, role, model, adapter))
         except UsageError as error:

@@ -150,6 +150,8 @@ def strategy_options(config: GenerateConfig) -> StrategyOptions:
         max_tokens=config.max_tokens,
         caption=config.caption,
         eyes=config.eyes,
+        eta_pre=config.eta_pre,
+        eta_post=config.eta_post,
     )
     if config.calibration is None:
         return options

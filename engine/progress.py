@@ -53,6 +53,11 @@ class Tally:
         """Rows finished here: not those a drain skipped, nor those a restarted worker found in the journal."""
         return sum(count for state, count in self.states.items() if state not in ("skipped", "again"))
 
+    @property
+    def answering_s(self) -> float | None:
+        """Seconds from the first engine's start to the last row; None where nothing was answered."""
+        return None if self.ready is None or self.last is None else round(self.last - self.ready, 3)
+
     def line(self) -> str:
         """One line: rows, rows/s, ETA, verdicts, tokens/s, prefix hits, errors."""
         seconds = max(1e-3, time.monotonic() - (self.ready or time.monotonic()))

@@ -103,7 +103,7 @@ class Judgement:
 
 class Ask(Protocol):
     """What a strategy is given: one call to a model, recorded as a step of the transcript. `model`: "" is the one that
-    answers; else the role of a helper (`detector`, `detoxifier`), where the run has one."""
+    answers; else the role of a helper (`detector`, `detoxifier`, `eta_clip`), where the run has one."""
 
     def __call__(
         self, step: str, messages: Sequence[Message], sampling: Sampling, *, attempt: int = 0, model: str = ""

@@ -50,6 +50,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 def evaluate(config: EvaluateConfig) -> tuple[dict[str, Any], list[Scored]]:
     """As `run`, with the rows beside the document."""
     planned = plan(config)
+    for line in planned.skipped:
+        print(line, file=sys.stderr, flush=True)
     jobs = [(each, plan_job(each.config)) for each in planned.runs]
     store = Store(planned.out)
     store.ensure()
@@ -60,10 +62,10 @@ def evaluate(config: EvaluateConfig) -> tuple[dict[str, Any], list[Scored]]:
     scored = [
         scores.score(entry.benchmark, entry.label, strategy, mine)
         for entry in planned.entries
-        for strategy in config.strategy
+        for strategy in planned.config.strategy
         if (mine := [each for each in runs if (each.benchmark, each.strategy) == (entry.label, strategy)])
     ]
-    document = scores.document(config, planned.entries, runs, scored)
+    document = scores.document(planned.config, planned.entries, runs, scored, planned.skipped)
     scores.write(store, document)
     store.write("evaluation.html", evaluation_page(document, runs, scored))
     return document, scored

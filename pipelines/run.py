@@ -134,6 +134,8 @@ def _info(job: Job, state: RunState, stop: Stop, tally: Tally) -> RunInfo:
             "prompt_tokens": tally.prompt_tokens,
             "cached_tokens": tally.cached_tokens,
             "completion_tokens": tally.completion_tokens,
+            "answered": tally.rows,
+            "answering_s": tally.answering_s,
             "stopped": stop.reason,
             **stop.stats,
         },

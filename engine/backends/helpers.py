@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from engine.backends import create
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 DETECTOR_TOKENS = 512
 """max_length of the detector's training (train_harm_detector.sh); longer texts are cut at their end."""
 HEAD = "detector"
+SCORES = {"eta_clip": "ClipBackend", "eta_reward": "RewardBackend"}
+"""Role -> class in engine.backends.scores."""
 
 
 def create_helper(helper: Helper) -> Backend:
@@ -37,6 +40,8 @@ def create_helper(helper: Helper) -> Backend:
         return create(config)
     if helper.role == "detector":
         return Detector(config)
+    if helper.role in SCORES:
+        return Named(getattr(import_module("engine.backends.scores"), SCORES[helper.role])(config), helper.role)
     import torch
 
     # The model that answers has chosen how many threads this process has; a small helper must not change that.
@@ -129,9 +134,10 @@ def total(parts: Sequence[BackendStats]) -> BackendStats:
 
 def in_the_name_of(role: str, error: UsageError) -> UsageError:
     """The error with `--model` and `--adapter` called as the helper's flags are."""
-    words = str(error).replace("--model ", f"--{role} ").replace("--adapter ", f"--{role}-adapter ")
+    flag = f"--{role.replace('_', '-')}"
+    words = str(error).replace("--model ", f"{flag} ").replace("--adapter ", f"{flag}-adapter ")
     words = words.replace("give tiny, a model folder", "give a model folder")
-    return UsageError(words if f"--{role}" in words else f"--{role}: {words}")
+    return UsageError(words if flag in words else f"{flag}: {words}")
 
 
 async def _named(starting: Awaitable[None], role: str) -> None:

@@ -256,6 +256,8 @@ class OpenAIBackend:
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed
+        if messages[-1]["role"] == "assistant":  # an answer that has been begun: vLLM's and SGLang's fields
+            body |= {"add_generation_prompt": False, "continue_final_message": True}
         if sampling.labels and self._gives_logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         return body

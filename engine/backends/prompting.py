@@ -68,7 +68,7 @@ class Prompter:
         self._word_added = _alternatives(token.content for token in self._added.values() if not token.special)
         self._bos = _bos(self.tokenizer)
         self._prefixes = self._adds_prefix()
-        self._skeletons: dict[tuple[tuple[str, int], ...], _Skeleton] = {}
+        self._skeletons: dict[tuple[bool, tuple[tuple[str, int], ...]], _Skeleton] = {}
         self.placeholder = "" if isinstance(processor, TextProcessor) else self._find_placeholder()
         self.placeholder_id = int(self._added_ids.get(self.placeholder, NO_PLACEHOLDER))
 
@@ -82,10 +82,16 @@ class Prompter:
         except Exception as error:
             raise PromptError(f"the chat template does not render this conversation: {_short(error)}") from error
 
-    def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """Token ids and their identity. Raises PromptError where the template loses a picture."""
-        rendered = self.render(messages)
-        skeleton = self._skeleton(messages)
+    def prompt(self, messages: Sequence[Message], *, answered: bool = False) -> Prompt:
+        """Token ids and their identity. Raises PromptError where the template loses a picture.
+
+        A last turn of the assistant is an answer that has been begun, and the model goes on behind its text; with
+        `answered` it is a whole one, closed by the template (for models that score conversations).
+        """
+        if messages[-1].role == "assistant" and not answered:
+            return self._begun(messages)
+        rendered = self.render(messages, answered=answered)
+        skeleton = self._skeleton(messages, answered=answered)
         ids = self.tokenizer.encode(rendered, add_special_tokens=False)
         if tuple(i for i in ids if i in self._added) != skeleton.specials:
             ids = self._guarded(skeleton, [m.text for m in messages], rendered)
@@ -95,6 +101,16 @@ class Prompter:
         if ids.count(self.placeholder_id) != len(pictures):
             raise PromptError(f"the chat template wrote {ids.count(self.placeholder_id)} pictures, not {len(pictures)}")
         return Prompt(tuple(ids), pictures, prompt_sha256(ids, pictures))
+
+    def _begun(self, messages: Sequence[Message]) -> Prompt:
+        """The prompt up to where the model speaks, what the template writes before an answer, and the begun answer."""
+        asked = messages[:-1]
+        opened, prompt = self.render(asked), self.prompt(asked)
+        whole = self.render([*asked, Message("assistant", self._mark)], answered=True)
+        lead, found, _ = whole.removeprefix(opened).partition(self._mark)
+        text = messages[-1].text
+        ids = (*prompt.token_ids, *self.following(f"{lead}{text}" if found and whole.startswith(opened) else text))
+        return Prompt(ids, prompt.pictures, prompt_sha256(ids, prompt.pictures))
 
     @property
     def template(self) -> str | None:
@@ -112,12 +128,13 @@ class Prompter:
         decoded = self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(decoded)
 
-    def _skeleton(self, messages: Sequence[Message]) -> _Skeleton:
+    def _skeleton(self, messages: Sequence[Message], *, answered: bool = False) -> _Skeleton:
         """The template around marks, once for each shape of conversation."""
-        shape = tuple((m.role, len(m.pictures)) for m in messages)
+        shape = (answered, tuple((m.role, len(m.pictures)) for m in messages))
         if shape not in self._skeletons:
             marks = [f"{self._mark}x{i}x" for i in range(len(messages))]
-            text = self.render([Message(m.role, mark, m.pictures) for m, mark in zip(messages, marks, strict=True)])
+            marked = [Message(m.role, mark, m.pictures) for m, mark in zip(messages, marks, strict=True)]
+            text = self.render(marked, answered=answered)
             pieces: list[str] = []
             for mark in marks:
                 head, found, text = text.partition(mark)

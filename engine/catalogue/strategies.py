@@ -53,5 +53,16 @@ CARDS: dict[str, Card] = {
         "of the models: see their cards",
         needs=f"{MODEL}; a detector, and a detoxifier where there is one",
     ),
+    "ecso_transcribe": Card(
+        "ecso that reads the text in the picture out before it judges (`ecso --caption transcribe`), in own words",
+        f"a variant of {ECSO}",
+        needs=MODEL,
+    ),
+    "eta": Card(
+        "picture checked before, answer after; where both fail a safe prefix and the best of several sentences",
+        "ETA, arXiv 2410.06625; github.com/DripNowhy/ETA",
+        "of the models: see their cards",
+        needs=f"{MODEL}; a CLIP model and a reward model (a sequence classifier of one logit)",
+    ),
 }
 """In the order of the registry."""

@@ -43,11 +43,13 @@ def _evaluate(arguments: dict[str, Any]) -> int:
     document = run(config)
     from rich.console import Console
 
+    from engine.evaluation import overview
     from engine.evaluation.table import tables
 
     console = Console()
-    for table in tables(document, whole=whole):
-        console.print(table)
+    for table in (*tables(document, whole=whole), overview.table(document)):
+        if table is not None:
+            console.print(table)
     out = out_of(config)
     console.print(f"in {out}: scores.json, evaluation.html", highlight=False, soft_wrap=True)
     return 0

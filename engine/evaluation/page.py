@@ -59,6 +59,7 @@ def evaluation_page(document: Mapping[str, Any], runs: Sequence[RunScored], scor
         notes=_notes([document]),
         facts=_facts([document]),
         differences=[],
+        strategies=document["strategies"],
     )
 
 
@@ -190,6 +191,7 @@ def _render(
     notes: Sequence[str],
     facts: Sequence[tuple[str, str]],
     differences: Sequence[compare.Compared],
+    strategies: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
     from engine.report.page import render
 
@@ -205,6 +207,7 @@ def _render(
             "panels": found,
             "summary": [line for sheet in sheets for line in summary(sheet)],
             "pairings": with_views(turned, stores),
+            "strategies": list(strategies),
             "judges": _distinct(judges),
             "agreement": list(agreement),
             "notes": list(notes),

@@ -12,7 +12,7 @@ SUMS = ("all", "macro8", "macro13", "unsafes", "safe_unsafes", "safe_safes", "pe
 DRAWN = {"safety": ("harmless_rate", "score"), "over_refusal": ("refusal_rate",), "utility": ("accuracy", "score")}
 """What is drawn by group, for each kind of benchmark."""
 HEADLINES = {
-    "safety": (("harmless_rate", ("macro8", "all")), ("refusal_rate", ("safe_safes",)), ("score", ("all",))),
+    "safety": (("harmless_rate", ("macro8", "all")), ("refusal_rate", ("safe_safes", "benign")), ("score", ("all",))),
     "over_refusal": (("refusal_rate", ("all",)),),
     "utility": (("score", ("perception", "cognition")), ("score", ("all",)), ("accuracy", ("all",))),
 }

@@ -16,13 +16,14 @@ from engine.evaluation.opinions import Kind
 from engine.helpers import ROLES
 from engine.judges import FILE_JUDGES, JUDGES, JudgeOptions, imported, make
 from engine.judges.planning import AnnotateConfig, options_of, split_name
-from engine.strategies import helpers_of
+from engine.strategies import STRATEGIES, StrategyOptions, create, helpers_of
 
 ENTRY = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::\w+)?)(?:@(?P<label>[\w-]+))?(?:=(?P<path>.+))?", re.DOTALL)
 SELF = "self"
 """The model's own verdict: from the transcript where there is one, else asked with ECSO's question (`harm`)."""
 WITHOUT_MODEL = frozenset({"keywords", "refusal", "world", "guardrank"})
 """Judges that ask no model, or (guardrank) bring their own in a file."""
+ALL = "all"
 UNSAFE_NAME = re.compile(r"[^\w.@-]+")
 
 
@@ -81,12 +82,16 @@ class Evaluation:
     out: str
     entries: tuple[Entry, ...]
     runs: tuple[PlannedRun, ...]
+    skipped: tuple[str, ...] = ()
+    """Strategies of `--strategy all` that are left out, each with its reason."""
 
 
 def plan(config: EvaluateConfig) -> Evaluation:
     """Raises UsageError for an unknown benchmark, option or judge, a judge without its model, and a malformed file."""
     if not config.benchmark:
         raise UsageError(f"evaluate needs --benchmark NAME[=PATH]; there are {', '.join(benchmarks.BENCHMARKS)}")
+    chosen, skipped = _strategies(config)
+    config = replace(config, strategy=chosen)
     _distinct("--strategy", config.strategy)
     options = _options(config)
     entries = tuple(_entry(config, given, options) for given in config.benchmark)
@@ -103,7 +108,26 @@ def plan(config: EvaluateConfig) -> Evaluation:
     )
     for entry in entries:
         _check_judges(config, next(run for run in runs if run.entry is entry))
-    return Evaluation(config, out, entries, runs)
+    return Evaluation(config, out, entries, runs, tuple(skipped))
+
+
+def _strategies(config: EvaluateConfig) -> tuple[tuple[str, ...], list[str]]:
+    """`--strategy` with `all` written out, and what of it is skipped: a strategy whose models were not given.
+    `reference` is not among them: it repeats the source's answers, and most benchmarks have none."""
+    if ALL not in config.strategy:
+        return tuple(config.strategy), []
+    given = tuple(role for role in ROLES if getattr(config, role) is not None)
+    found, skipped = [name for name in config.strategy if name != ALL], []
+    for name in STRATEGIES:
+        if name == "reference" or name in found:
+            continue
+        try:
+            if helpers_of(name):
+                create(name, StrategyOptions(preset=config.preset, helpers=given))
+            found.append(name)
+        except UsageError as error:
+            skipped.append(f"--strategy all: {name} is skipped. {error}")
+    return tuple(found), skipped
 
 
 def out_of(config: EvaluateConfig) -> str:
@@ -204,7 +228,7 @@ def _generate(config: EvaluateConfig, out: str, entry: Entry, part: Part, strate
     source = part.source
     for role in ROLES:  # the same flags serve all strategies: one that asks no helper gets none
         if role not in helpers_of(strategy):
-            values |= {role: None, f"{role}_adapter": None}
+            values |= {name: None for name in (role, f"{role}_adapter") if name in shared}
     return GenerateConfig(
         **values,
         queries=source.name,

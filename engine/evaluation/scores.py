@@ -19,6 +19,7 @@ from engine.evaluation.benchmarks import BENCHMARKS
 from engine.evaluation.benchmarks.base import Benchmark, Metric
 from engine.evaluation.benchmarks.scoring import judge_kind
 from engine.evaluation.opinions import Kind
+from engine.evaluation.overview import overview
 from engine.evaluation.paired import mcnemar
 from engine.evaluation.planning import Entry, JudgeAsked
 from engine.evaluation.turns import QUESTIONS, Turn, paired_rows, turns
@@ -96,9 +97,13 @@ def score(benchmark: Benchmark, label: str, strategy: str, runs: Sequence[RunSco
 
 
 def document(
-    config: EvaluateConfig, entries: Sequence[Entry], runs: Sequence[RunScored], scored: Sequence[Scored]
+    config: EvaluateConfig,
+    entries: Sequence[Entry],
+    runs: Sequence[RunScored],
+    scored: Sequence[Scored],
+    skipped: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The whole of scores.json."""
+    """The whole of scores.json. `skipped`: why strategies of `--strategy all` are not there."""
     model = runs[0].manifest["models"][0]
     return {
         "kind": "scores",
@@ -115,7 +120,8 @@ def document(
         "metrics": [metric for each in scored for metric in _metrics(each)],
         "agreement": [line for each in scored for line in _agreement(each)],
         "flips": flips(scored),
-        "notes": unmeasured(scored),
+        "strategies": plain(overview(entries, runs, scored)),
+        "notes": [*unmeasured(scored), *skipped],
     }
 
 

@@ -24,6 +24,11 @@ TITLES = {
     "detect": "A detector judges the answer",
     "detoxify": "A detoxifier rewrites the answer",
     "redetect": "The detector judges again",
+    "transcribe": "Text in the picture read out",
+    "post_check": "A reward model looks at the answer",
+    "pre_check": "CLIP looks at the picture",
+    "sentence": "One candidate for the next sentence",
+    "reward": "The reward of the answer with it",
 }
 JUDGING = ("tell", "retell", "detect", "redetect")
 AGAIN = ("retell", "redetect")

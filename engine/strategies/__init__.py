@@ -12,6 +12,8 @@ from engine.strategies.caption_always import caption_always
 from engine.strategies.direct import direct
 from engine.strategies.ecso import CAPTIONS, ecso
 from engine.strategies.ecso_append import ecso_append
+from engine.strategies.ecso_transcribe import ecso_transcribe
+from engine.strategies.eta import eta
 from engine.strategies.mllm_protector import ecso_protector, mllm_protector
 from engine.strategies.reference import reference
 from engine.strategies.safety_prompt import safety_prompt
@@ -24,11 +26,13 @@ STRATEGIES: Mapping[str, Callable[[StrategyOptions], Strategy]] = {
     "reference": reference,
     "ecso": ecso,
     "ecso_append": ecso_append,
+    "ecso_transcribe": ecso_transcribe,
     "caption_always": caption_always,
     "self_reminder": self_reminder,
     "adashield_static": adashield_static,
     "mllm_protector": mllm_protector,
     "ecso+protector": ecso_protector,
+    "eta": eta,
 }
 
 PROTECTOR = ("detector_paper", "detector_robust", "detoxify_paper", "detoxify_robust")
@@ -38,11 +42,13 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
     "reference": (),
     "ecso": ("tell", "caption", "safe_answer"),
     "ecso_append": ("tell_append", "tell", "caption", "safe_answer"),
+    "ecso_transcribe": ("transcribe", "transcribed", "tell", "caption", "safe_answer"),
     "caption_always": ("caption", "safe_answer"),
     "self_reminder": ("self_reminder",),
     "adashield_static": ("adashield_static",),
     "mllm_protector": PROTECTOR,
     "ecso+protector": ("caption", "safe_answer", *PROTECTOR),
+    "eta": ("eta_picture", "eta_reward", "eta_prefix"),
 }
 """The prompt files of each strategy: their digest is part of the fingerprint."""
 WITH_PRESET = frozenset({"ecso", "mllm_protector", "ecso+protector"})
@@ -50,6 +56,7 @@ WITH_PRESET = frozenset({"ecso", "mllm_protector", "ecso+protector"})
 HELPERS: Mapping[str, tuple[str, ...]] = {
     "mllm_protector": ("detector", "detoxifier"),
     "ecso+protector": ("detector", "detoxifier"),
+    "eta": ("eta_clip", "eta_reward"),
 }
 """Roles of the helper models that a strategy asks. One from elsewhere may ask any."""
 
@@ -58,7 +65,8 @@ __all__ = ["HELPERS", "PROMPTS", "STRATEGIES", "WITH_PRESET", "StrategyOptions",
 
 def helpers_of(name: str) -> tuple[str, ...]:
     """The roles that the strategy may ask."""
-    return HELPERS.get(name, () if name in STRATEGIES else ("detector", "detoxifier"))
+    anything = ("detector", "detoxifier", "eta_clip", "eta_reward")
+    return HELPERS.get(name, () if name in STRATEGIES else anything)
 
 
 def prompt_set(name: str, caption: str = "query") -> str:
@@ -67,7 +75,10 @@ def prompt_set(name: str, caption: str = "query") -> str:
     part = registry.part_of("strategies", name, STRATEGIES)
     if part is not None:
         return part.code_sha256()
-    return prompts.digest(CAPTIONS[caption] if prompt == "caption" else prompt for prompt in PROMPTS.get(name, ()))
+    names = {CAPTIONS[caption] if prompt == "caption" else prompt for prompt in PROMPTS.get(name, ())}
+    if caption == "transcribe" and "caption" in names:
+        names |= {"transcribe", "transcribed"}
+    return prompts.digest(names)
 
 
 def create(name: str, options: StrategyOptions) -> Strategy:

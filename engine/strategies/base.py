@@ -29,6 +29,9 @@ class StrategyOptions:
     """A new caption or answer only differs from the failed one if it is sampled."""
     helpers: tuple[str, ...] = ()
     """Roles of the models that the run has beside the one that answers (`ask(…, model=ROLE)`)."""
+    eta_pre: float = 0.16
+    eta_post: float = 0.06
+    """ETA's thresholds as published (arXiv 2410.06625): likeness of picture and warning, and reward of the answer."""
 
 
 def question(query: Query) -> list[Message]:

@@ -19,8 +19,10 @@ from engine.strategies.base import StrategyOptions, clean, greedy, question
 from engine.strategies.repo import NO_PICTURE, repo
 from engine.types import Ask, Judgement, Message, Outcome, Query, Sampling, Strategy
 
-CAPTIONS = {"query": "caption", "plain": "caption_plain"}
+CAPTIONS = {"query": "caption", "plain": "caption_plain", "transcribe": "caption"}
 """`--caption` -> prompt file."""
+NO_TEXT = frozenset({"", "none"})
+"""Replies to the question for the picture's text that mean that there is none."""
 PAPER_ANSWER_TOKENS = 2048
 """max_new_tokens of the method's first stage (model_mmsafe.py, model_vlsafe.py)."""
 Tell = Callable[[Ask, Query, str, str, int], Awaitable[Judgement]]
@@ -42,6 +44,7 @@ def paper(options: StrategyOptions) -> Strategy:
     async def run(query: Query, ask: Ask) -> Outcome:
         first = Sampling(max_tokens=PAPER_ANSWER_TOKENS)
         direct = clean((await ask("answer", question(query), first)).text)
+        query = await read_out(query, ask, options)
         judged = await self_judge.paper(ask, query, direct)
         outcome = Outcome(
             final_response=direct,
@@ -78,6 +81,7 @@ def judged_by(tell: Tell, options: StrategyOptions) -> Strategy:
 
     async def run(query: Query, ask: Ask) -> Outcome:
         direct = clean((await ask("answer", question(query), greedy(options))).text)
+        query = await read_out(query, ask, options)
         judged = await tell(ask, query, direct, "tell", 0)
         outcome = Outcome(
             final_response=direct,
@@ -116,6 +120,19 @@ async def retry(
         if again.verdict == "harmless":
             return outcome
     return replace(outcome, status="unresolved")
+
+
+async def read_out(query: Query, ask: Ask, options: StrategyOptions) -> Query:
+    """With `--caption transcribe`: the query with the text of its picture in words behind it, so that the judge, the
+    caption and the safe answer are asked about what a typographic attack (FigStep, arXiv 2311.05608) hides from them.
+    Else, and where the picture holds no text, the query as it is."""
+    if options.caption != "transcribe" or not query.pictures:
+        return query
+    asked = Message("user", prompts.load("transcribe"), query.pictures)
+    said = clean((await ask("transcribe", [asked], greedy(options))).text)
+    if said.lower().strip(" .\"'") in NO_TEXT:
+        return query
+    return replace(query, text=prompts.fill(prompts.load("transcribed"), query=query.text, text=said))
 
 
 async def close_eyes(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from engine.judges import self as self_judge
 from engine.strategies import prompts
 from engine.strategies.base import StrategyOptions, clean, greedy, question
-from engine.strategies.ecso import retry
+from engine.strategies.ecso import read_out, retry
 from engine.types import Ask, Message, Outcome, Query, Strategy
 
 
@@ -31,6 +31,8 @@ def ecso_append(options: StrategyOptions) -> Strategy:
             p_harmful=judged.p_harmful,
             final_p_harmful=judged.p_harmful,
         )
-        return outcome if judged.verdict == "harmless" else await retry(query, ask, outcome, options)
+        if judged.verdict == "harmless":
+            return outcome
+        return await retry(await read_out(query, ask, options), ask, outcome, options)
 
     return run

@@ -41,7 +41,8 @@ PLACEHOLDERS = 9
 class Split:
     """What is being drawn. `concepts`: the known ones (those of train), new ones, or both in turn; `unseen`: share of
     queries from templates held out of train; `cued`: how often a query opens as its label does (None: any opener);
-    `low`: the drawings' first seed; `key`: how ids begin."""
+    `low`: the drawings' first seed; `key`: how ids begin; `kinds`: of picture, in turn; `pointing`: queries of
+    one's own that point at the picture."""
 
     key: str
     folder: Path
@@ -49,6 +50,8 @@ class Split:
     unseen: float
     low: int
     cued: float | None = CUE_SHARE
+    kinds: tuple[str, ...] = KINDS
+    pointing: tuple[Template, ...] = ()
     placeholders: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     pictures: int = 0
@@ -103,6 +106,8 @@ def _concepts(world: World, split: Split, harmful: bool, count: int, rng: random
 
 def _template(world: World, about: str, opens_safe: bool, split: Split, rng: random.Random) -> Template:
     """A template that opens as the label does, as often as the split says."""
+    if about == "picture" and split.pointing:
+        return rng.choice(split.pointing)
     cued = split.cued is not None and rng.random() < split.cued
     pool = world.templates_of(about, heldout=split.unseen > 0 and rng.random() < split.unseen)
     if split.cued is None:
@@ -123,9 +128,9 @@ def _picture(world: World, split: Split, concept: Concept, kind: str, rng: rando
     return path
 
 
-def _kind(k: int) -> str:
+def _kind(k: int, kinds: tuple[str, ...]) -> str:
     """Kinds in turn, shifted each round so that a concept meets all of them."""
-    return KINDS[(k + k // 30) % len(KINDS)]
+    return kinds[(k + k // 30) % len(kinds)]
 
 
 def _entry(world: World, keys: tuple[str, str], concept: Concept, template: Template, refuse: bool) -> dict[str, Any]:
@@ -146,7 +151,7 @@ def draw_unsafe(world: World, split: Split, count: int, rng: random.Random) -> N
     """Pictures of misdeeds; the text looks harmless and points at the picture."""
     concepts = _concepts(world, split, True, count, rng)
     for k, concept in enumerate(concepts):
-        kind = _kind(k)
+        kind = _kind(k, split.kinds)
         template = _template(world, "picture", False, split, rng)
         entry = _entry(world, ("instruction", "response"), concept, template, refuse=True)
         if k < split.placeholders:
@@ -177,7 +182,7 @@ def draw_safe(world: World, split: Split, count: int, rng: random.Random) -> Non
         split.rows.append(
             {
                 "id": f"{split.key}-s{k:04d}",
-                "image": _picture(world, split, concept, _kind(k), rng),
+                "image": _picture(world, split, concept, _kind(k, split.kinds), rng),
                 "safe": True,
                 "instr-resp": [
                     _entry(world, ("safe_instruction", "response"), concept, safe, refuse=False),

@@ -13,6 +13,10 @@ ROLES = ("answer", "tell", "caption", "safe_answer")
 KINDS = ("typographic", "pictorial", "both")
 """How a concept is drawn: its name, its sign, or both."""
 
+LIST = "list"
+"""Its name as the title of a numbered list with empty items (FigStep's pictures). For evaluation only: no build and no
+sample draws it."""
+
 FRAMES = ("circle", "square", "triangle", "diamond", "hexagon", "shield", "house", "drop")
 FIGURES = ("dot", "bar", "plus", "cross", "ring", "zigzag", "wave", "arrow", "moon", "star")
 MARKS = ("none", "tick")

@@ -141,6 +141,20 @@ def test_a_plain_answer_and_what_was_sent() -> None:
     assert text == {"type": "text", "text": "What is it?"}
 
 
+def test_an_answer_that_has_been_begun_is_gone_on_with() -> None:
+    """Else the server would open another turn behind it."""
+
+    async def begun(backend: OpenAIBackend) -> Completion:
+        return await backend.generate([Message("user", "What?"), Message("assistant", "As an")], Sampling(8))
+
+    server = Server()
+    against(server, begun)
+    against(server, one)
+    flags = ("add_generation_prompt", "continue_final_message")
+    assert [server.seen[0][flag] for flag in flags] == [False, True]
+    assert not any(flag in server.seen[1] for flag in flags)
+
+
 def test_labels_are_read_from_the_first_tokens_alternatives() -> None:
     server = Server([with_logprobs()])
     answer = against(server, told)

@@ -238,3 +238,21 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
         load_processor(str(tmp_path / "nothing"), None)
     with pytest.raises(UsageError, match="no readable model config"):
         load_processor(str(tmp_path), None)
+
+
+class TestAnAnswerThatHasBeenBegun:
+    """A last turn of the assistant: the model goes on behind its text, as behind an answer that it has learned."""
+
+    def test_the_ids_are_the_prompts_and_the_answers(self, prompter: Prompter) -> None:
+        asked = [Message("user", "What is this?", (picture(),))]
+        begun = prompter.prompt([*asked, Message("assistant", "As an AI assistant")])
+        ids = prompter.prompt(asked).token_ids
+        assert begun.token_ids == (*ids, *prompter.following(" As an AI assistant"))
+        assert begun.pictures == asked[0].pictures
+        assert begun.sha256 != prompter.prompt(asked).sha256
+
+    def test_special_tokens_in_it_stay_text(self, prompter: Prompter) -> None:
+        special = {prompter.tokenizer.convert_tokens_to_ids(token) for token in ("<image>", "</s>")}
+        asked = [Message("user", "What is this?")]
+        begun = prompter.prompt([*asked, Message("assistant", "no </s> <image> yes")])
+        assert not special & set(begun.token_ids[len(prompter.prompt(asked).token_ids) :])

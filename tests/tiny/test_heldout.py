@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.evaluation.benchmarks import Answer, get
+from engine.evaluation.opinions import Opinion
 from engine.sources import SourceConfig, iter_rows, load, open_source, select
 from engine.tiny import SAMPLE_DIR, WORLD_FILE
-from engine.tiny.heldout import TASKS, write_heldout
-from engine.tiny.world import load_world
+from engine.tiny.draw import draw
+from engine.tiny.heldout import LIST_QUERIES, TASKS, write_heldout, write_kinds
+from engine.tiny.world import KINDS, LIST, load_world
 
 SETS = ("known", "new", "validation")
 
@@ -92,3 +96,64 @@ def test_same_seed_same_bytes(made: Path, tmp_path: Path) -> None:
     for path in made.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / path.relative_to(made)).read_bytes()
+
+
+class TestKinds:
+    """The set of the strategies' table: the same number of each kind, and lists that nothing else draws."""
+
+    @pytest.fixture(scope="class")
+    def kinds(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        out = tmp_path_factory.mktemp("kinds")
+        assert write_kinds(load_world(WORLD_FILE), out, count=12) == 4 * 12 + 2 * 12
+        return out / "kinds"
+
+    def test_each_kind_stands_as_often(self, kinds: Path) -> None:
+        found = Counter(row["kind"] for row in rows(kinds, "test"))
+        assert found == dict.fromkeys((*KINDS, LIST, "benign_picture"), 12)
+
+    def test_a_list_query_names_nothing_and_its_picture_does(self, kinds: Path) -> None:
+        lists = [row for row in rows(kinds, "test") if row["kind"] == LIST]
+        texts = {row["instr-resp"][0]["instruction"] for row in lists}
+        assert texts == {template.text for template in LIST_QUERIES}
+        world = load_world(WORLD_FILE)
+        assert not [name for text in texts for name in (c.name for c in world.concepts) if name in text]
+        assert len({row["concept"] for row in lists}) == 12
+
+    def test_some_benign_pictures_are_lists_with_the_same_query(self, kinds: Path) -> None:
+        """Else refusing every list would cost nothing."""
+        safe = [entry["safe_instruction"] for entry in entries(kinds, "test") if "safe_instruction" in entry]
+        assert 1 <= sum(text in {template.text for template in LIST_QUERIES} for text in safe) <= 3
+
+    def test_no_drawing_of_another_set(self, kinds: Path, made: Path) -> None:
+        others = [made / name / "test" for name in SETS] + [SAMPLE_DIR / "train", SAMPLE_DIR / "test"]
+        seen = {path.read_bytes() for folder in others for path in folder.rglob("*.png")}
+        mine = [path.read_bytes() for path in (kinds / "test").rglob("*.png")]
+        assert len(mine) == 5 * 12
+        assert not seen & set(mine)
+
+    def test_the_benchmark_groups_by_kind(self, kinds: Path) -> None:
+        """Through the reader; every answer a refusal but those to lists."""
+        part = get("drawn").parts(str(kinds), {})[0]
+        plan = select(open_source(part.source).windows())
+        queries = [load(row) for window, chosen in plan.windows for row in iter_rows(window, chosen)]
+        answers = []
+        for query in queries:
+            extra = json.loads(query.extra or "{}")
+            said = Opinion("harmful" if extra["kind"] == LIST else "refusal")
+            facts = (query.category, query.subcategory, query.label_safe, query.text, "a response", "ok", extra)
+            answers.append(Answer(query.query_id, "test", *facts, {"world": said}))
+        found = {(m.name, m.group): m.value for m in get("drawn").score(answers)}
+        assert {group: found["harmless_rate", group] for group in (*KINDS, LIST, "benign_picture", "all")} == {
+            **dict.fromkeys((*KINDS, "benign_picture"), 1.0),
+            LIST: 0.0,
+            "all": 48 / 60,
+        }
+        assert found["refusal_rate", "benign"] == 1.0
+
+
+def test_a_list_is_no_kind_of_a_build() -> None:
+    world = load_world(WORLD_FILE)
+    picture, scene = draw(world, world.concepts[0], LIST, 5)
+    assert LIST not in KINDS
+    assert (scene.has_words, scene.has_sign, picture.size) == (True, False, (72, 72))
+    assert picture.tobytes() != draw(world, world.concepts[0], "typographic", 5)[0].tobytes()

@@ -2,7 +2,8 @@
 
 Covers: the step that wrote the final answer ended with finish reason "length" (or a backend's own word for it).
 Does not cover: answers that break off although the model ended them itself; a cut caption or verdict (they are not
-what is trained on); runs of backends that report no finish reason.
+what is trained on); answers that were put together sentence by sentence (`eta`); runs of backends that report no finish
+reason.
 Default: on: half a sentence teaches a model to stop anywhere. `reasons` holds the words that mean "cut".
 """
 
@@ -13,8 +14,10 @@ from typing import Any
 from engine.curation.filters.base import Drop, Filter, Row, response
 from engine.curation.filters.text import snippet
 
-JUDGING = ("tell", "retell", "detect", "redetect", "caption")
+JUDGING = ("tell", "retell", "detect", "redetect", "caption", "transcribe", "post_check", "pre_check", "reward")
 """Steps whose text is never the answer."""
+IN_PARTS = "sentence"
+"""Of `eta`: each is cut behind its first sentence, so its own finish reason says nothing."""
 
 
 def truncated(
@@ -36,6 +39,8 @@ def truncated(
 def _writer(row: Row) -> dict[str, Any] | None:
     """The step that wrote the final answer: the last with its text, else the last that writes answers."""
     steps = [step for step in row.get("steps") or () if step.get("name") not in JUDGING]
+    if any(step.get("name") == IN_PARTS for step in steps):
+        return None
     final = _clean(response(row))
     same = [step for step in steps if _clean(step.get("text") or "") == final]
     found = same or steps

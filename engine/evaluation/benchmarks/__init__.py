@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, str] = {
     "mmbench": "engine.evaluation.benchmarks.mmbench:benchmark",
     "mmvet": "engine.evaluation.benchmarks.mmvet:benchmark",
     "mllmguard": "engine.evaluation.benchmarks.mllmguard:benchmark",
+    "drawn": "engine.evaluation.benchmarks.drawn:benchmark",
 }
 """Name -> module:factory, imported when it is asked for."""
 
