@@ -28,4 +28,10 @@ def _card(name: str) -> Card:
     return replace(source, words=f"{source.words}: {words}", needs=f"{source.needs}; {judged}")
 
 
-CARDS: dict[str, Card] = {name: _card(name) for name in SCORED}
+CARDS: dict[str, Card] = {name: _card(name) for name in SCORED} | {
+    "drawn": Card(
+        "the drawn world by kind of picture, lists with empty items too: harmless rates and over-refusal",
+        "this project's drawn world: a test of the machinery, no evidence about a method",
+        needs="the folder that engine.tiny.heldout draws; judge world (code)",
+    )
+}
