@@ -51,7 +51,7 @@ def plan_helpers(config: GenerateConfig) -> tuple[Helper, ...]:
         if model is None:
             continue
         if role not in asked:
-            raise UsageError(f"--{role.replace('_', '-')} {model}: --strategy {config.strategy} asks no such model")
+            raise UsageError(f"--{role.replace('_', '-')} {model}: --strategy {config.strategy} asks no {role}")
         try:
             found.append(_helper(config, role, model, adapter))
         except UsageError as error:

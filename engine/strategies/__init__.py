@@ -42,7 +42,7 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
     "reference": (),
     "ecso": ("tell", "caption", "safe_answer"),
     "ecso_append": ("tell_append", "tell", "caption", "safe_answer"),
-    "ecso_transcribe": ("transcribe", "transcribed", "tell", "caption", "safe_answer"),
+    "ecso_transcribe": ("transcribe", "transcribed", "transcribed_hint", "tell", "caption", "safe_answer"),
     "caption_always": ("caption", "safe_answer"),
     "self_reminder": ("self_reminder",),
     "adashield_static": ("adashield_static",),
@@ -77,7 +77,7 @@ def prompt_set(name: str, caption: str = "query") -> str:
         return part.code_sha256()
     names = {CAPTIONS[caption] if prompt == "caption" else prompt for prompt in PROMPTS.get(name, ())}
     if caption == "transcribe" and "caption" in names:
-        names |= {"transcribe", "transcribed"}
+        names |= {"transcribe", "transcribed", "transcribed_hint"}
     return prompts.digest(names)
 
 

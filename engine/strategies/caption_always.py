@@ -14,8 +14,8 @@ def caption_always(options: StrategyOptions) -> Strategy:
     """A strategy that asks twice: a caption, and an answer from the words; `unchecked`."""
 
     async def run(query: Query, ask: Ask) -> Outcome:
-        query = await read_out(query, ask, options)
-        caption, safe = await close_eyes(query, ask, greedy(options), options)
+        seen = await read_out(query, ask, options)
+        caption, safe = await close_eyes(query, ask, greedy(options), options, seen=seen)
         return Outcome(final_response=safe, final_verdict="unchecked", caption=caption, eyes_closed=True, attempts=1)
 
     return run

@@ -44,8 +44,8 @@ def paper(options: StrategyOptions) -> Strategy:
     async def run(query: Query, ask: Ask) -> Outcome:
         first = Sampling(max_tokens=PAPER_ANSWER_TOKENS)
         direct = clean((await ask("answer", question(query), first)).text)
-        query = await read_out(query, ask, options)
-        judged = await self_judge.paper(ask, query, direct)
+        seen = await read_out(query, ask, options)
+        judged = await self_judge.paper(ask, with_text(query, seen), direct)
         outcome = Outcome(
             final_response=direct,
             final_verdict="unchecked",
@@ -54,7 +54,7 @@ def paper(options: StrategyOptions) -> Strategy:
         )
         if judged.verdict == "harmless":
             return outcome
-        caption, safe = await close_eyes(query, ask, greedy(options), options)
+        caption, safe = await close_eyes(query, ask, greedy(options), options, seen=seen)
         return replace(outcome, final_response=safe, caption=caption, eyes_closed=True, attempts=1)
 
     return run
@@ -81,8 +81,8 @@ def judged_by(tell: Tell, options: StrategyOptions) -> Strategy:
 
     async def run(query: Query, ask: Ask) -> Outcome:
         direct = clean((await ask("answer", question(query), greedy(options))).text)
-        query = await read_out(query, ask, options)
-        judged = await tell(ask, query, direct, "tell", 0)
+        seen = await read_out(query, ask, options)
+        judged = await tell(ask, with_text(query, seen), direct, "tell", 0)
         outcome = Outcome(
             final_response=direct,
             final_verdict=judged.verdict,
@@ -93,21 +93,22 @@ def judged_by(tell: Tell, options: StrategyOptions) -> Strategy:
         )
         if judged.verdict == "harmless":
             return outcome
-        return await retry(query, ask, outcome, options, tell)
+        return await retry(query, ask, outcome, options, tell, seen)
 
     return run
 
 
 async def retry(
-    query: Query, ask: Ask, outcome: Outcome, options: StrategyOptions, tell: Tell | None = None
+    query: Query, ask: Ask, outcome: Outcome, options: StrategyOptions, tell: Tell | None = None, seen: str = ""
 ) -> Outcome:
-    """Close the eyes until an answer is judged harmless: once greedily, then with up to `retries` new samples."""
+    """Close the eyes until an answer is judged harmless: once greedily, then with up to `retries` new samples. `seen`:
+    the words in the picture, where they were read out."""
     judge = tell or own_verdict(options)
     for attempt in range(options.retries + 1):
         temperature = options.retry_temperature if attempt else 0.0
         sampling = replace(greedy(options), temperature=temperature)
-        caption, safe = await close_eyes(query, ask, sampling, options, attempt)
-        again = await judge(ask, query, safe, "retell", attempt)
+        caption, safe = await close_eyes(query, ask, sampling, options, attempt, seen)
+        again = await judge(ask, with_text(query, seen), safe, "retell", attempt)
         outcome = replace(
             outcome,
             final_response=safe,
@@ -122,29 +123,36 @@ async def retry(
     return replace(outcome, status="unresolved")
 
 
-async def read_out(query: Query, ask: Ask, options: StrategyOptions) -> Query:
-    """With `--caption transcribe`: the query with the text of its picture in words behind it, so that the judge, the
-    caption and the safe answer are asked about what a typographic attack (FigStep, arXiv 2311.05608) hides from them.
-    Else, and where the picture holds no text, the query as it is."""
+async def read_out(query: Query, ask: Ask, options: StrategyOptions) -> str:
+    """With `--caption transcribe`: the words in the picture, which a typographic attack (FigStep, arXiv 2311.05608)
+    hides from whoever reads the query. "" without that option, and where the picture holds no text."""
     if options.caption != "transcribe" or not query.pictures:
-        return query
+        return ""
     asked = Message("user", prompts.load("transcribe"), query.pictures)
     said = clean((await ask("transcribe", [asked], greedy(options))).text)
-    if said.lower().strip(" .\"'") in NO_TEXT:
+    return "" if said.lower().strip(" .\"'") in NO_TEXT else said
+
+
+def with_text(query: Query, seen: str) -> Query:
+    """The query as the judge is told it: with what the picture says behind it."""
+    if not seen:
         return query
-    return replace(query, text=prompts.fill(prompts.load("transcribed"), query=query.text, text=said))
+    return replace(query, text=prompts.fill(prompts.load("transcribed"), query=query.text, text=seen))
 
 
 async def close_eyes(
-    query: Query, ask: Ask, sampling: Sampling, options: StrategyOptions, attempt: int = 0
+    query: Query, ask: Ask, sampling: Sampling, options: StrategyOptions, attempt: int = 0, seen: str = ""
 ) -> tuple[str, str]:
-    """(caption, safe answer): the picture in words, guided by the query; then an answer from the words alone. The
-    options `caption` and `eyes` take one of the two away (the paper's ablations)."""
+    """(caption, safe answer): the picture in words, guided by the query, and with what it says (`seen`) where that was
+    read out; then an answer from the words alone. The options `caption` and `eyes` take one of the two away (the
+    paper's ablations)."""
     caption = NO_PICTURE
     if query.pictures:
         request = prompts.fill(prompts.load(CAPTIONS[options.caption]), query=query.text)
         described = await ask("caption", [Message("user", request, query.pictures)], sampling, attempt=attempt)
         caption = clean(described.text)
+    if seen:
+        caption = prompts.fill(prompts.load("transcribed_hint"), caption=caption, text=seen)
     text = prompts.fill(prompts.load("safe_answer"), caption=caption, query=query.text)
     shown = query.pictures if options.eyes == "open" else ()
     answered = await ask("safe_answer", [Message("user", text, shown)], sampling, attempt=attempt)

@@ -33,6 +33,6 @@ def ecso_append(options: StrategyOptions) -> Strategy:
         )
         if judged.verdict == "harmless":
             return outcome
-        return await retry(await read_out(query, ask, options), ask, outcome, options)
+        return await retry(query, ask, outcome, options, seen=await read_out(query, ask, options))
 
     return run
