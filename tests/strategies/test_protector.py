@@ -132,7 +132,7 @@ def test_reading_a_score() -> None:
     [
         ({"detector": None}, "--strategy mllm_protector: needs a harm detector: --detector MODEL"),
         ({"preset": "repo"}, "--preset repo: unknown for mllm_protector; choose one of paper, robust"),
-        ({"strategy": "direct"}, "--detector scripted: --strategy direct asks no such model"),
+        ({"strategy": "direct"}, "--detector scripted: --strategy direct asks no detector"),
         ({"detector": None, "detector_adapter": "x"}, "--detector-adapter x: needs its base model"),
         ({"detoxifier": "./none"}, "--detoxifier ./none: no such folder"),
         ({"detoxifier": "tiny"}, "--detoxifier tiny: the embedded model is a vision-language model"),
