@@ -151,6 +151,7 @@ class EvaluateConfig:
     judge_engine_arg: Mapping[str, Any] = field(default_factory=dict)
     judge_chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     judge_threshold: float = 0.5
+    judge_option: Mapping[str, Any] = field(default_factory=dict)
     out: str | None = None
 
 

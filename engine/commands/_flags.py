@@ -70,6 +70,8 @@ def _caster(kinds: Sequence[str]) -> Callable[[str], Any]:
 
 TEXT_PAIRS = ("where", "columns", "secrets")
 """Flags whose values are texts; those of the others are read as YAML scalars."""
+ONE_AT_A_TIME = ("engine_arg", "judge_engine_arg", "judge_option")
+"""Flags whose values may hold commas."""
 
 
 class _ListAction(argparse.Action):
@@ -80,12 +82,12 @@ class _ListAction(argparse.Action):
 
 
 class _PairsAction(argparse.Action):
-    """K=V, repeatable, several with commas (--engine-arg and --judge-engine-arg: one at a time)."""
+    """K=V, repeatable, several with commas (ONE_AT_A_TIME: one)."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         pairs = dict(getattr(namespace, self.dest, {}))
         typed = self.dest not in TEXT_PAIRS
-        for part in [values] if self.dest.endswith("engine_arg") else values.split(","):
+        for part in [values] if self.dest in ONE_AT_A_TIME else values.split(","):
             key, sign, value = part.partition("=")
             if not sign or not key:
                 parser.error(f"{option_string} {values}: expected K=V")

@@ -32,7 +32,7 @@ class Opinion:
 def kind_of(judge: str, said: Iterable[Opinion]) -> Kind:
     """What a judge tells: by its name, never by what these rows happened to make it say, so that no figure comes and
     goes with the data. A judge of a file declares nothing: there the words of the whole file do."""
-    name = judge.partition("#")[0]
+    name = judge.partition("#")[0].partition("@")[0]
     if name in TELLS_REFUSALS:
         return "refusals"
     if name in GRADES:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from engine import registry
-from engine.config import EvaluateConfig, GenerateConfig
+from engine.config import EvaluateConfig, GenerateConfig, check
 from engine.errors import UsageError
 from engine.evaluation import benchmarks
 from engine.evaluation.benchmarks.base import Benchmark, Part
@@ -24,6 +24,14 @@ SELF = "self"
 WITHOUT_MODEL = frozenset({"keywords", "refusal", "world", "guardrank"})
 """Judges that ask no model, or (guardrank) bring their own in a file."""
 ALL = "all"
+JUDGE_LABEL = re.compile(r"[\w-]+")
+JUDGE_FLAGS = (
+    *("model", "revision", "backend", "base_url", "api_key_env", "workers", "gpus_per_worker", "tensor_parallel"),
+    *("engine_arg", "chat_template_kwargs"),
+)
+"""`--judge-…` flags that say which model a judge asks, and how; with `threshold` the options of `--judge-option`."""
+OF_ONE_MODEL = ("revision", "engine_arg", "chat_template_kwargs")
+"""What is said of one model holds for no other: a judge with a model of its own takes these from its own options."""
 UNSAFE_NAME = re.compile(r"[^\w.@-]+")
 
 
@@ -42,17 +50,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class JudgeAsked:
-    """One `--judge`. `label` is its name in the scores; `file` what stood behind the equals sign."""
+    """One `--judge`. `label` is its name in the scores; `file` what stood behind the equals sign; `options` what
+    `--judge-option` says of it alone, by the names of JUDGE_FLAGS and `threshold`."""
 
     label: str
     name: str
     file: str | None
     asks: bool | None = None
     """Of a judge from outside the engine: whether it asks a model. None: one of ours, or a file."""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_self(self) -> bool:
         return self.name == SELF
+
+    @property
+    def own_name(self) -> str:
+        """What `--judge-option` calls it: `NAME` or `NAME@LABEL`."""
+        return self.label.partition("#")[0]
 
     @property
     def given(self) -> str:
@@ -93,12 +108,16 @@ def plan(config: EvaluateConfig) -> Evaluation:
     chosen, skipped = _strategies(config)
     config = replace(config, strategy=chosen)
     _distinct("--strategy", config.strategy)
-    options = _options(config)
+    options = _by_name("--benchmark-option", config.benchmark_option)
     entries = tuple(_entry(config, given, options) for given in config.benchmark)
     _distinct("--benchmark (name one by NAME@LABEL=PATH)", [entry.label for entry in entries])
     unused = set(options) - {key for entry in entries for key in (entry.label, entry.benchmark.name)}
     if unused:
         raise UsageError(f"--benchmark-option {sorted(unused)[0]}.…: no such --benchmark was asked for")
+    judges = [judge for entry in entries for judge in entry.judges]
+    unused = set(_judge_options(config)) - {name for judge in judges for name in (judge.name, judge.own_name)}
+    if unused:
+        raise UsageError(f"--judge-option {sorted(unused)[0]}.…: no such --judge was asked for")
     out = out_of(config)
     runs = tuple(
         PlannedRun(entry, part, strategy, _generate(config, out, entry, part, strategy))
@@ -151,14 +170,27 @@ def _distinct(flag: str, values: Any) -> None:
         raise UsageError(f"{flag}: {', '.join(twice)} stands twice" if twice else f"{flag}: at least one is needed")
 
 
-def _options(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
+def _by_name(flag: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """`NAME.OPTION=VALUE` by name (or label)."""
     found: dict[str, dict[str, Any]] = {}
-    for key, value in config.benchmark_option.items():
+    for key, value in given.items():
         name, dot, option = key.rpartition(".")
         if not dot or not name or not option:
-            raise UsageError(f"--benchmark-option {key}={value}: expected NAME.OPTION=VALUE")
+            raise UsageError(f"{flag} {key}={value}: expected NAME.OPTION=VALUE")
         found.setdefault(name, {})[option] = value
+    return found
+
+
+def _judge_options(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
+    """`--judge-option` by judge; each value under the rule of the flag that it stands for."""
+    found = _by_name("--judge-option", config.judge_option)
+    for name, options in found.items():
+        for option, value in options.items():
+            if option not in (*JUDGE_FLAGS, "threshold"):
+                raise UsageError(
+                    f"--judge-option {name}.{option}: expected one of {', '.join((*JUDGE_FLAGS, 'threshold'))}"
+                )
+            check({"evaluate": {f"judge_{option}": value}}, where=f"--judge-option {name}.{option}")
     return found
 
 
@@ -181,11 +213,31 @@ def judges_of(config: EvaluateConfig, benchmark: Benchmark) -> tuple[JudgeAsked,
     found = tuple(_judge(config, given) for given in asked)
     labels = [judge.label for judge in found]
     if len(set(labels)) < len(labels):
-        raise UsageError(f"--judge: {', '.join(sorted(labels))}: a name stands twice; judges are told apart by it")
+        raise UsageError(
+            f"--judge: {', '.join(sorted(labels))}: a name stands twice; judges are told apart by it (one judge with "
+            "two models: NAME@LABEL, and --judge-option NAME@LABEL.model=M)"
+        )
     return found
 
 
 def _judge(config: EvaluateConfig, given: str) -> JudgeAsked:
+    """`NAME[@LABEL][=FILE]`."""
+    head, sign, behind = given.partition("=")
+    before, at, tag = head.partition("@")
+    if at and JUDGE_LABEL.fullmatch(tag) is None:
+        raise UsageError(f"--judge {given}: expected NAME@LABEL, a label of letters, digits, - and _")
+    found = _plain_judge(config, f"{before}{sign}{behind}")
+    if at and (found.is_self or not needs_model(found)):
+        raise UsageError(f"--judge {given}: a label tells the models of one judge apart; {found.name} is asked of one")
+    label, mark, part = found.label.partition("#")
+    own = _judge_options(config)
+    options = {**own.get(found.name, {}), **own.get(f"{found.name}@{tag}" if at else "", {})}
+    if options and (found.is_self or not needs_model(found)):
+        raise UsageError(f"--judge-option {found.name}.{next(iter(options))}: {found.name} asks no model of its own")
+    return replace(found, label=f"{label}@{tag}{mark}{part}" if at else found.label, options=options)
+
+
+def _plain_judge(config: EvaluateConfig, given: str) -> JudgeAsked:
     name, file = split_name(given)
     if name == SELF and file is None:
         return JudgeAsked(SELF, SELF, None)
@@ -259,8 +311,8 @@ def annotate_config(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) 
         trust_remote_code=config.trust_remote_code,
     )
     if judge.is_self:
-        return _with_model(base, config, prefix="")
-    return _with_model(base, config, prefix="judge_") if needs_model(judge) else replace(base, backend="auto")
+        return _with_own_model(base, config)
+    return _with_judge_model(base, config, judge.options) if needs_model(judge) else replace(base, backend="auto")
 
 
 def needs_model(judge: JudgeAsked) -> bool:
@@ -270,28 +322,38 @@ def needs_model(judge: JudgeAsked) -> bool:
     return judge.is_self or (judge.name not in WITHOUT_MODEL and (judge.file is None or judge.name in FILE_JUDGES))
 
 
-def _with_model(base: AnnotateConfig, config: EvaluateConfig, *, prefix: str) -> AnnotateConfig:
-    names = "model revision backend base_url api_key_env workers gpus_per_worker tensor_parallel engine_arg"
-    known = {field.name for field in fields(AnnotateConfig)}
-    values: dict[str, Any] = {
-        name: getattr(config, prefix + name) for name in [*names.split(), "chat_template_kwargs"] if name in known
-    }
-    if not prefix:
-        values["workers"] = int(config.workers.rpartition(":")[2])
-        if "adapter" in known:
-            values["adapter"] = config.adapter
-    return replace(base, **values)
+def _with_own_model(base: AnnotateConfig, config: EvaluateConfig) -> AnnotateConfig:
+    """The evaluated model judges."""
+    values: dict[str, Any] = {name: getattr(config, name) for name in JUDGE_FLAGS}
+    workers = int(config.workers.rpartition(":")[2])
+    return replace(base, **{**values, "workers": workers, "adapter": config.adapter})
+
+
+def _with_judge_model(base: AnnotateConfig, config: EvaluateConfig, own: Mapping[str, Any]) -> AnnotateConfig:
+    """The judges' common model, or this judge's own one."""
+    common = EvaluateConfig() if "model" in own else config
+    values = {name: getattr(common if name in OF_ONE_MODEL else config, f"judge_{name}") for name in JUDGE_FLAGS}
+    return replace(base, **{**values, **own})
 
 
 def _check_judges(config: EvaluateConfig, run: PlannedRun) -> None:
     """Every judge is made once, so that a missing model or a malformed file is said now."""
+    seen: dict[tuple[str, str, str], str] = {}
     for judge in run.entry.judges:
         if judge.file is not None and judge.name not in FILE_JUDGES:
             continue
         asked = annotate_config(config, run, judge)
         if needs_model(judge) and not judge.is_self and not asked.model and asked.backend != "scripted":
             raise UsageError(
-                f"--judge {judge.given} asks a model: name one with --judge-model (another one than the evaluated "
-                f"model is best), or choose judges without: {', '.join(sorted(WITHOUT_MODEL))}"
+                f"--judge {judge.given} asks a model: name one with --judge-model, or for this judge alone with "
+                f"--judge-option {judge.own_name}.model=M (another one than the evaluated model is "
+                f"best), or choose judges without: {', '.join(sorted(WITHOUT_MODEL))}"
             )
-        make("harm" if judge.is_self else judge.name, options_of(asked, judge.file))
+        made = make("harm" if judge.is_self else judge.name, options_of(asked, judge.file))
+        # The annotations are kept by these, so two such judges would be one, and agree perfectly.
+        key = (made.name, made.version, made.prompt_sha256)
+        if not judge.is_self and seen.setdefault(key, judge.label) != judge.label:
+            raise UsageError(
+                f"--judge: {seen[key]} and {judge.label} ask the same model the same; give one a model of its own "
+                f"(--judge-option {judge.own_name}.model=M)"
+            )

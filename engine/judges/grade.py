@@ -4,26 +4,27 @@ The idea of MM-Vet's grader (arXiv 2308.02490): a few graded examples in a table
 words; `<AND>` joins what must all be there, `<OR>` what may stand for another. The truth is the row's reference, or
 `answer` of its further columns. The picture is not shown.
 
-Covers: replies that open with a number from 0 to 1. Does not cover: rows without a truth, and replies without such a
-number after TRIES; both are `unknown` and have no score, which counts as 0 where scores are averaged.
+Covers: replies that open with a number from 0 to 1, a reasoning model's after its thought. Does not cover: rows without
+a truth, and replies without such a number after TRIES; both are `unknown` and have no score, which counts as 0 where
+scores are averaged.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from engine.backends.base import Backend
 from engine.errors import UsageError
 from engine.judges.base import Ask, Judge, Judged, JudgeOptions, sha256
-from engine.judges.llm import prompt
+from engine.judges.llm import LONGEST, prompt
 from engine.judges.verdicts import share
 from engine.strategies.prompts import fill
 from engine.types import Message, Query, Sampling
 
-VERSION = "1"
+VERSION = "2"
 TRIES = 3
 """A reply that is no number is asked for again, warmer each time, as MM-Vet's grader does."""
-LONGEST = 8
 WARMER = 0.5
 
 
@@ -53,8 +54,9 @@ def grade(options: JudgeOptions) -> Judge:
 
         return ask
 
-    version = f"{VERSION} {options.model_label} seed={seed}"
-    return Judge("grade", version, sha256(prompt("grade")), "final_response", open_judge, options.backend)
+    version = f"{VERSION} {options.model_label} seed={seed} max_tokens={LONGEST}"
+    backend_config = replace(options.backend, longest_answer=LONGEST)
+    return Judge("grade", version, sha256(prompt("grade")), "final_response", open_judge, backend_config)
 
 
 def truth_of(query: Query) -> str | None:

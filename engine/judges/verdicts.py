@@ -13,8 +13,11 @@ UNSAFE = re.compile(rf"{HEAD}unsafe\b", re.IGNORECASE)
 RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
 RATING_BACKUP = re.compile(r"\[(\d+(?:\.\d+)?)\]")
 SHARE = re.compile(
-    r"^\W*(?:(?:correctness|score|grade)\s*(?:is|:|=)?\s*)?([01](?:\.\d+)?|\.\d+)(?![\d.]*\d)", re.IGNORECASE
+    r"^[^\w.]*(?:(?:the |final )*(?:correctness|score|grade|rating)(?: score)?[^\w.]*(?:is\b)?[^\w.]*)?"
+    r"(?<![-\u2212])([01](?:\.\d+)?|\.\d+)(?![\d.]*\d)(?!\s*%|\s*(?:/|of|out of)\s*(?!1(?:\.0*)?(?!\d))\d)",
+    re.IGNORECASE,
 )
+"""Not read: "-1", "1 of 2", "1/10", "1 %", and a bare ".1" as 1."""
 
 
 def without_thought(text: str) -> str:

@@ -14,20 +14,31 @@ MARKER = "drawn.json"
 """In the drawn folder: what it was drawn from."""
 
 
-def draw_heldout(out: Path, seed: int) -> None:
+def draw_heldout(out: Path, seed: int, loop: Path) -> None:
     """`python -m engine.tiny.heldout --out OUT --seed SEED` beside it, marked, then renamed. A folder with the same
-    marker is taken as it is: another loop's, or this one's before it was killed. UsageError as `check_drawn`."""
+    marker is taken as it is: another loop's, or this one's before it was killed. UsageError as `check_drawn`.
+
+    `loop`: the folder of the loop that draws, which holds its lock. Each loop draws into a folder of its own, so of two
+    at the same moment one is first to rename, and the other takes what the first has drawn.
+    """
     from engine.tiny import WORLD_FILE, heldout
     from engine.tiny.world import load_world
 
     if out.exists():
         check_drawn(out, seed)
         return
-    part = out.with_name(f".{out.name}.part")
+    mine = hashlib.sha256(str(loop.resolve()).encode()).hexdigest()[:12]
+    part = out.with_name(f".{out.name}.{mine}.part")
     shutil.rmtree(part, ignore_errors=True)
     heldout.write_heldout(load_world(WORLD_FILE), part, seed, heldout.COUNT)
     (part / MARKER).write_text(json.dumps(marker(seed), indent=1) + "\n", "utf-8")
-    part.rename(out)
+    try:
+        part.rename(out)
+    except OSError:
+        if not out.exists():
+            raise
+        shutil.rmtree(part)
+        check_drawn(out, seed)
 
 
 def check_drawn(out: Path, seed: int) -> None:

@@ -59,7 +59,7 @@ class Loop:
         out = Path(self.config.draw_heldout).resolve()
         seed = self.config.draw_seed
         stage = Stage("draw-heldout", "draw", {"out": str(out), "seed": seed}, out)
-        self._do(stage, lambda: draw_heldout(out, seed))
+        self._do(stage, lambda: draw_heldout(out, seed, self.root))
         check_drawn(out, seed)  # done before, and perhaps drawn again by another loop since
 
     def _untouched(self) -> Measures:

@@ -75,6 +75,9 @@ def test_other_readings() -> None:
     assert [share(text) for text in ("0.5", " 1.0 |", "Correctness: 0", "10", "1.5", "0.5.1", "half")] == [
         *(0.5, 1.0, 0.0, None, None, None, None)
     ]
+    read = ("Score: 0.5", "**Score:** 0.5", "The final score is **0.5**.", "- 0.5", "0.5/1.0", "<think>1.0?</think>.5")
+    assert {text: share(text) for text in read} == dict.fromkeys(read, 0.5)
+    assert [share(text) for text in (".1", "-1", "1/10", "1 of 2", "1 %", "<think>0.5")] == [0.1, *[None] * 5]
 
 
 @pytest.mark.parametrize("name", ["llm", "guard", "grade", "harm"])
@@ -129,6 +132,18 @@ def test_a_reasoning_judge_may_think_before_its_word() -> None:
     assert made.backend is not None
     assert made.backend.longest_answer == 2048
     assert "max_tokens=32" in make("guard", JudgeOptions(BACKEND, "m@1 scripted")).version
+
+
+def test_a_reasoning_grader_may_think_before_its_number() -> None:
+    """8 tokens cut every thought: each row had no score, which counts as 0."""
+    query = Query("0" * 64, "What stands there?", reference="a")
+    asked = Asked("<think>" + "It might be 0.1. " * 200 + "</think>\n**Score:** 0.5")
+    assert judge("grade", "a", asked, query).score == 0.5
+    assert [each.max_tokens for each in asked.sampling] == [2048]
+    made = make("grade", JudgeOptions(BACKEND, "m@1 scripted"))
+    assert "max_tokens=2048" in made.version
+    assert made.backend is not None
+    assert made.backend.longest_answer == 2048
 
 
 def test_a_guard_sees_a_conversation() -> None:

@@ -65,6 +65,42 @@ def test_the_judges_model_is_its_own() -> None:
     assert (self_judge.judge, self_judge.model, self_judge.backend) == (("harm",), "tiny", "transformers")
 
 
+def test_each_judge_may_have_a_model_of_its_own() -> None:
+    """A guard beside an LLM, and one judge asked of two models; what one model is told holds for no other."""
+    common = {"judge_model": "org/judge", "judge_revision": "r1", "judge_backend": "scripted"}
+    own = {"guard.model": "org/guard", "llm@big.model": "org/big", "llm@big.revision": "r2", "llm.threshold": 0.9}
+    own |= {"llm@big.backend": "openai", "llm@big.base_url": "http://localhost:1/v1"}
+    found = planned(judge=["llm", "llm@big", "guard"], judge_option=own, **common)
+    (entry,) = found.entries
+    assert [(judge.label, judge.given) for judge in entry.judges] == [
+        ("llm", "llm"),
+        ("llm@big", "llm"),
+        ("guard", "guard"),
+    ]
+    asked = [annotate_config(found.config, found.runs[0], judge) for judge in entry.judges]
+    assert [(each.model, each.revision, each.backend, each.threshold) for each in asked] == [
+        ("org/judge", "r1", "scripted", 0.9),
+        ("org/big", "r2", "openai", 0.9),
+        ("org/guard", None, "scripted", 0.5),
+    ]
+
+
+def test_a_utility_benchmarks_judge_has_its_own_model_too() -> None:
+    own = {"grade.model": "org/grader", "grade.backend": "scripted"}
+    found = planned(benchmark=[f"vlguard={SAMPLE}", "mmvet=DIR"], judge_option=own)
+    asked = annotate_config(found.config, found.runs[-1], found.entries[-1].judges[0])
+    assert (asked.judge, asked.model) == (("grade",), "org/grader")
+
+
+def test_a_judges_own_model_on_the_command_line() -> None:
+    """Values may hold commas; the flag and the file give the same."""
+    from engine.commands._flags import parser
+
+    given = ["--judge-option", "llm@big.model=org/big", "--judge-option", "llm@big.engine_arg={a: 1, b: 2}"]
+    read = vars(parser("evaluate", "").parse_args(given))["judge_option"]
+    assert read == {"llm@big.model": "org/big", "llm@big.engine_arg": {"a": 1, "b": 2}}
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -83,6 +119,16 @@ def test_the_judges_model_is_its_own() -> None:
         ({"judge": ["embedding"], "judge_backend": "scripted"}, "no verdicts"),
         ({"judge": ["fastchat"]}, "--judge-model"),
         ({"judge": ["fastchat=/no/such.jsonl"], "judge_backend": "scripted"}, "cannot be read"),
+        ({"judge": ["llm@a b"], "judge_backend": "scripted"}, "a label of letters"),
+        ({"judge": ["world@x"]}, "tells the models of one judge apart"),
+        ({"judge": ["self@x"]}, "tells the models of one judge apart"),
+        ({"judge": ["llm@a", "llm@b"], "judge_backend": "scripted"}, "llm@a and llm@b ask the same model"),
+        ({"judge": ["llm@a"]}, "--judge-option llm@a.model=M"),
+        ({"judge_option": {"world.model": "m"}}, "world asks no model"),
+        ({"judge_option": {"llm.model": "m"}}, "no such --judge was asked for"),
+        ({"judge_option": {"model": "m"}}, "--judge-option model=m: expected NAME.OPTION"),
+        ({"judge": ["llm"], "judge_option": {"llm.colour": 1}}, "llm.colour: expected one of model"),
+        ({"judge": ["llm"], "judge_option": {"llm.workers": "two"}}, "--judge-option llm.workers"),
         ({"benchmark_option": {"parts": 1}}, "expected NAME.OPTION=VALUE"),
         ({"benchmark_option": {"mme.parts": "test"}}, "no such --benchmark was asked for"),
         ({"benchmark_option": {"vlguard.colour": "red"}}, "vlguard.colour"),

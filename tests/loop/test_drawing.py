@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engine.errors import UsageError
-from engine.loop.drawing import MARKER
+from engine.loop.drawing import MARKER, draw_heldout
 from engine.loop.plan import read
 from engine.loop.run import run
 from engine.tiny import WORLD_FILE, heldout
@@ -85,6 +85,28 @@ def test_sets_drawn_again_by_another_loop_are_noticed(make: Callable[..., Made],
         loop(make, tmp_path, "one")
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_two_loops_draw_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Another loop draws, from its first file to its rename, before this one has renamed."""
+    sets, write, drawn = tmp_path / "sets", heldout.write_heldout, []
+
+    def between(*given: Any) -> dict[str, int]:
+        counts = write(*given)
+        drawn.append(counts)
+        if len(drawn) == 1:
+            draw_heldout(sets, seed, tmp_path / "other")
+        return counts
+
+    monkeypatch.setattr(heldout, "write_heldout", between)
+    if seed == 0:
+        draw_heldout(sets, 0, tmp_path / "one")
+    else:
+        with pytest.raises(UsageError, match=r"(?s)'seed': 5.*'seed': 0"):
+            draw_heldout(sets, 0, tmp_path / "one")
+    assert json.loads((sets / MARKER).read_text())["seed"] == seed
+    assert (len(drawn), [path.name for path in tmp_path.iterdir()]) == (2, ["sets"])
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_while_drawing(tmp_path: Path, when: str) -> None:
@@ -101,4 +123,4 @@ def test_kill_9_while_drawing(tmp_path: Path, when: str) -> None:
     assert document["stages"]["draw-heldout"]["attempts"] == 2
     run(*read(str(config), {"out": str(tmp_path / "calm"), "draw_heldout": str(tmp_path / "calm-sets")}), Recorder())
     assert files(sets) == files(tmp_path / "calm-sets")
-    assert not sets.with_name(".sets.part").exists()
+    assert not list(tmp_path.glob(".sets*"))

@@ -123,7 +123,7 @@ def mean_score(name: str, group: str, part: str, answers: Sequence[Answer], judg
 def macro(metrics: Sequence[Metric], group: str, members: Sequence[str], part: str) -> list[Metric]:
     """The mean over the groups of `members`, each counting the same, for every name and judge that has all of them.
 
-    `hits` is None: a mean of shares has none. The interval joins the groups' own (`joined`).
+    `hits` is None: a mean of shares has none. The interval is `price_bonett`'s.
     """
     by_name: dict[tuple[str, str | None], dict[str, Metric]] = {}
     for metric in metrics:
@@ -134,13 +134,13 @@ def macro(metrics: Sequence[Metric], group: str, members: Sequence[str], part: s
         if len(found_groups) < len(members):
             continue
         parts = [found_groups[name] for name in members]
-        value, low, high = joined(parts)
+        value, low, high = price_bonett(parts)
         counts = {name: sum(getattr(metric, name) for metric in parts) for name in ("n", "unparsed", "errors")}
         found.append(replace(parts[0], group=group, value=value, hits=None, low=low, high=high, **counts))
     return found
 
 
-def joined(parts: Sequence[Metric]) -> tuple[float, float, float]:
+def price_bonett(parts: Sequence[Metric]) -> tuple[float, float, float]:
     """(mean, low, high) of independent shares: the adjusted Wald interval of Price and Bonett (2004).
 
     Four further answers, half of them hits, are spread over the groups. Resampling would give no width at all where

@@ -106,6 +106,7 @@ class TestSafety:
         assert kind_of("mine", [Opinion("unknown"), Opinion("refusal")]) == "refusals"
         assert kind_of("mine", [Opinion("unknown"), Opinion("harmless")]) == "harm"
         assert kind_of("fastchat#scale", [Opinion("unknown"), Opinion("graded", score=0.5)]) == "grade"
+        assert [kind_of(f"{name}@big", []) for name in ("wildguard", "grade", "llm")] == ["refusals", "grade", "harm"]
         assert kind_of("llm", [Opinion("refusal")]) == "harm"
 
     def test_a_grader_gives_its_mean_on_unsafe_rows_and_no_silent_zero(self) -> None:
@@ -145,12 +146,12 @@ class TestMMSafetyBench:
 
     def test_the_interval_of_a_macro_mean(self) -> None:
         """Two groups, 3 of 19 and 0 of 19: (3+1)/(19+2) and 1/21, so 5/42 ± 1.96 · √(4·17 + 1·20)/(21·√21) / 2."""
-        from engine.evaluation.benchmarks.scoring import joined, rate_metric
+        from engine.evaluation.benchmarks.scoring import price_bonett, rate_metric
 
         some, none = rate_metric("asr", "a", "SD", 3, 19), rate_metric("asr", "b", "SD", 0, 19)
         half = 1.959964 * math.sqrt(88) / (21 * math.sqrt(21)) / 2
-        assert joined([some, none]) == pytest.approx((3 / 38, 5 / 42 - half, 5 / 42 + half), abs=1e-6)
-        mean, low, high = joined([none] * 8)
+        assert price_bonett([some, none]) == pytest.approx((3 / 38, 5 / 42 - half, 5 / 42 + half), abs=1e-6)
+        mean, low, high = price_bonett([none] * 8)
         assert (mean, low) == (0, 0)
         assert 0.02 < high < 0.05  # it has width at 0
 
@@ -158,14 +159,14 @@ class TestMMSafetyBench:
         """Simulated at the official counts of the eight scenarios, far from and near to 1."""
         import numpy as np
 
-        from engine.evaluation.benchmarks.scoring import joined, rate_metric
+        from engine.evaluation.benchmarks.scoring import price_bonett, rate_metric
 
         counts = [97, 163, 44, 144, 122, 154, 109, 139]
         rng = np.random.default_rng(0)
         for shares in ([0.2, 0.5, 0.3, 0.4, 0.9, 0.3, 0.7, 0.4], [0.97] * 8, [0.995] * 8):
             drawn = rng.binomial(counts, shares, size=(600, 8))
             found = [
-                joined([rate_metric("x", "g", "p", int(x), n) for x, n in zip(row, counts, strict=True)])
+                price_bonett([rate_metric("x", "g", "p", int(x), n) for x, n in zip(row, counts, strict=True)])
                 for row in drawn
             ]
             held = sum(low <= float(np.mean(shares)) <= high for _, low, high in found) / len(found)
