@@ -6,8 +6,9 @@
 `make` writes DIR/base (a small Llama that knows nothing, with a tokenizer of the world's texts), DIR/train.jsonl and
 DIR/heldout.jsonl in PKU-SafeRLHF's layout. A harmful answer is one that goes along with a misdeed; its safer partner is
 the world's refusal. Benign questions get an answer, and as the other one an answer or a refusal, both safe. Questions
-name the concept or point at a picture. Held out: a fifth of all (concept, wording of the answer) pairs, asked with query templates that no training row has.
-Every concept is known: a model that starts from nothing cannot know which unseen word is a misdeed.
+name the concept or point at a picture. Held out: a fifth of all (concept, wording of the answer) pairs, asked with
+query templates that no training row has. Every concept is known: a model that starts from nothing cannot know which
+unseen word is a misdeed.
 
 `check` runs the strategy itself, over the held-out answers in place of a model's. The figures test the machinery and
 are no evidence about the method.
