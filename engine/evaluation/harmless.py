@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.evaluation.rates import Rate, wilson
+from engine.strategies import HELPERS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +21,7 @@ Judge = Callable[[dict[str, Any], str], str]
 """(transcript, "direct" or "final") -> harmless, harmful or unknown."""
 
 
+BY_DETECTOR = "the harm detector that guarded the answers"
 SUBSETS = {True: "(safe query)", False: "(unsafe query)", None: "(no category)"}
 """VLGuard gives categories to unsafe pictures only; its other rows go by what is known of them."""
 
@@ -32,6 +34,7 @@ COLUMNS = [
     "final_verdict",
     "final_response",
     "extra",
+    "strategy",
 ]
 """What the table needs of a transcript: the steps are nine tenths of it."""
 
@@ -85,6 +88,8 @@ def harmless_table(transcripts: Iterable[dict[str, Any]], source: str, model: st
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     refusals = [0, 0, 0]
     for transcript in transcripts:
+        if judge is by_self and transcript.get("strategy") in HELPERS:
+            name = BY_DETECTOR
         if transcript["direct_verdict"] is None or transcript["final_response"] is None:
             continue
         verdicts = judge(transcript, "direct"), judge(transcript, "final")

@@ -106,7 +106,7 @@ def test_a_lora_detector_on_its_base(trained: Path) -> None:
     with pytest.raises(UsageError, match=r"--detector-adapter .*: trained on base \(local-"):
         plan_helpers(replace(adapted, detector=str(trained / "detoxifier")))
     (trained / "lora" / "training.json").unlink()
-    with pytest.raises(UsageError, match=r"for a language model of 2 layers, .* has 5 layers, 192 wide"):
+    with pytest.raises(UsageError, match=r"for a language model of 2 layers, .*has 5 layers, 192 wide"):
         plan_helpers(replace(adapted, detector=str(MODEL_DIR)))
 
 
