@@ -102,7 +102,7 @@ TINY_TEXT = replace(
     gradient_checkpointing=False,
 )
 TEXT_PRESETS = {
-    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, lr=4e-3, epochs=3)},
+    "harm-detector": {"protector": PROTECTOR, "tiny": replace(TINY_TEXT, lr=4e-3, epochs=4)},
     "detoxifier": {"protector": replace(PROTECTOR, lora_r=128, batch_size=4), "tiny": TINY_TEXT},
 }
 """Task -> its presets."""
