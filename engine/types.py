@@ -63,6 +63,9 @@ class Message:
     role: Role
     text: str
     pictures: tuple[Picture, ...] = ()
+    begun: bool = False
+    """Of a last turn of the assistant: the start of an answer, which the model goes on with. Otherwise it is a whole
+    turn, such as one that a guard is to judge."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from engine.backends.base import BackendConfig, BackendStats, read_key
@@ -123,9 +124,9 @@ class OpenAIBackend:
         if self._session is None:
             raise EngineDeadError("the openai backend is not started, or closed")
         started = time.monotonic()
-        safe = [Message(m.role, self._neutral(m.text), m.pictures) for m in messages]
+        safe = [replace(message, text=self._neutral(message.text)) for message in messages]
         content = [await self._content(message) for message in safe]
-        answer = await self._post(content, sampling)
+        answer = await self._post(content, sampling, begun=messages[-1].begun)
         choice, usage = _choice(answer), answer.get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
         self._requests += 1
@@ -177,11 +178,11 @@ class OpenAIBackend:
         if reply.status == 400:
             raise UsageError(f"{where}: the server refuses a plain question: {self._said(reply)}")
 
-    async def _post(self, messages: list[dict[str, Any]], sampling: Sampling) -> dict[str, Any]:
+    async def _post(self, messages: list[dict[str, Any]], sampling: Sampling, *, begun: bool) -> dict[str, Any]:
         """The parsed answer. Waits and tries again where the cause can pass; the last cause goes into the error."""
         attempt = 0
         while True:
-            reply, failure = await self._try(messages, sampling)
+            reply, failure = await self._try(messages, sampling, begun=begun)
             if reply is not None and reply.status == 200:
                 answer = _parsed(reply.body)
                 if answer is not None:
@@ -198,10 +199,12 @@ class OpenAIBackend:
                 raise RequestError(f"{self._base}: {failure} (tried {attempt} times)")
             await asyncio.sleep(pause)
 
-    async def _try(self, messages: list[dict[str, Any]], sampling: Sampling) -> tuple[_Reply | None, str]:
+    async def _try(
+        self, messages: list[dict[str, Any]], sampling: Sampling, *, begun: bool
+    ) -> tuple[_Reply | None, str]:
         async with self._pace.slot():
             try:
-                return await self._send(self._body(messages, sampling)), ""
+                return await self._send(self._body(messages, sampling, begun=begun)), ""
             except TimeoutError:
                 self._pace.refused()
                 return None, f"no answer within {self._timeout:g} s"
@@ -245,7 +248,7 @@ class OpenAIBackend:
         except aiohttp.ClientError as error:
             raise OSError(f"{type(error).__name__}: {self._key.hidden_in(_cause(error))}") from None
 
-    def _body(self, messages: list[dict[str, Any]], sampling: Sampling) -> dict[str, Any]:
+    def _body(self, messages: list[dict[str, Any]], sampling: Sampling, *, begun: bool = False) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._config.model,
             "messages": messages,
@@ -256,7 +259,7 @@ class OpenAIBackend:
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        if messages[-1]["role"] == "assistant":  # an answer that has been begun: vLLM's and SGLang's fields
+        if begun:  # vLLM's and SGLang's fields
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         if sampling.labels and self._gives_logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}

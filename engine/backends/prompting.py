@@ -85,10 +85,10 @@ class Prompter:
     def prompt(self, messages: Sequence[Message], *, answered: bool = False) -> Prompt:
         """Token ids and their identity. Raises PromptError where the template loses a picture.
 
-        A last turn of the assistant is an answer that has been begun, and the model goes on behind its text; with
-        `answered` it is a whole one, closed by the template (for models that score conversations).
+        Behind a last turn that is `begun` the model goes on with its text. With `answered` the last turn closes the
+        conversation (for models that score one); else the template opens another behind it.
         """
-        if messages[-1].role == "assistant" and not answered:
+        if messages[-1].begun:
             return self._begun(messages)
         rendered = self.render(messages, answered=answered)
         skeleton = self._skeleton(messages, answered=answered)

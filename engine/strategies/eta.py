@@ -93,7 +93,7 @@ async def align(query: Query, ask: Ask, options: StrategyOptions) -> str:
 
 async def candidate(query: Query, ask: Ask, text: str, left: int, attempt: int) -> Candidate:
     """One sample of the next sentence, and the reward of the answer with it."""
-    turns = [*question(query), Message("assistant", text)]
+    turns = [*question(query), Message("assistant", text, begun=True)]
     sampling = Sampling(max_tokens=min(SENTENCE_TOKENS, left), temperature=TEMPERATURE)
     drawn = await ask("sentence", turns, sampling, attempt=attempt)
     sentence, is_last = cut(drawn.text.removesuffix("</s>"))

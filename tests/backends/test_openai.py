@@ -145,14 +145,17 @@ def test_an_answer_that_has_been_begun_is_gone_on_with() -> None:
     """Else the server would open another turn behind it."""
 
     async def begun(backend: OpenAIBackend) -> Completion:
-        return await backend.generate([Message("user", "What?"), Message("assistant", "As an")], Sampling(8))
+        return await backend.generate([Message("user", "?"), Message("assistant", "As an", begun=True)], Sampling(8))
+
+    async def judged(backend: OpenAIBackend) -> Completion:
+        return await backend.generate([Message("user", "?"), Message("assistant", "A whole turn.")], Sampling(8))
 
     server = Server()
-    against(server, begun)
-    against(server, one)
+    for ask in (begun, one, judged):
+        against(server, ask)
     flags = ("add_generation_prompt", "continue_final_message")
     assert [server.seen[0][flag] for flag in flags] == [False, True]
-    assert not any(flag in server.seen[1] for flag in flags)
+    assert not any(flag in seen for flag in flags for seen in server.seen[1:])
 
 
 def test_labels_are_read_from_the_first_tokens_alternatives() -> None:

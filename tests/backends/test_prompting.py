@@ -241,11 +241,11 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
 
 
 class TestAnAnswerThatHasBeenBegun:
-    """A last turn of the assistant: the model goes on behind its text, as behind an answer that it has learned."""
+    """The model goes on behind its text, as behind an answer that it has learned."""
 
     def test_the_ids_are_the_prompts_and_the_answers(self, prompter: Prompter) -> None:
         asked = [Message("user", "What is this?", (picture(),))]
-        begun = prompter.prompt([*asked, Message("assistant", "As an AI assistant")])
+        begun = prompter.prompt([*asked, Message("assistant", "As an AI assistant", begun=True)])
         ids = prompter.prompt(asked).token_ids
         assert begun.token_ids == (*ids, *prompter.following(" As an AI assistant"))
         assert begun.pictures == asked[0].pictures
@@ -254,5 +254,5 @@ class TestAnAnswerThatHasBeenBegun:
     def test_special_tokens_in_it_stay_text(self, prompter: Prompter) -> None:
         special = {prompter.tokenizer.convert_tokens_to_ids(token) for token in ("<image>", "</s>")}
         asked = [Message("user", "What is this?")]
-        begun = prompter.prompt([*asked, Message("assistant", "no </s> <image> yes")])
+        begun = prompter.prompt([*asked, Message("assistant", "no </s> <image> yes", begun=True)])
         assert not special & set(begun.token_ids[len(prompter.prompt(asked).token_ids) :])

@@ -93,8 +93,8 @@ def test_where_both_see_harm_the_best_sentences_are_written() -> None:
     drawn = [call for call in calls if call.step == "sentence"]
     assert [call.attempt for call in drawn] == list(range(10))
     begun = [call.messages[-1] for call in drawn]
-    assert begun[0] == Message("assistant", "As an AI assistant")
-    assert begun[5] == Message("assistant", "As an AI assistant, I say 2.")
+    assert begun[0] == Message("assistant", "As an AI assistant", begun=True)
+    assert begun[5] == Message("assistant", "As an AI assistant, I say 2.", begun=True)
     assert all(call.messages[0] == Message("user", QUERY.text, QUERY.pictures) for call in drawn)
     assert {(call.sampling.max_tokens, call.sampling.temperature, call.model) for call in drawn} == {(70, 1.0, "")}
     judged = {call.attempt: call.messages[-1].text for call in calls if call.step == "reward"}
