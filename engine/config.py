@@ -90,6 +90,8 @@ class CurateConfig:
     least_rows: int = 50
     cap_category: Mapping[str, int] = field(default_factory=dict)
     cap_source: Mapping[str, int] = field(default_factory=dict)
+    share_category: Mapping[str, float] = field(default_factory=dict)
+    share_source: Mapping[str, float] = field(default_factory=dict)
     safe_to_unsafe: float | None = None
     counterfactuals: str | None = None
     reviewed: str | None = None

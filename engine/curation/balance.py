@@ -12,16 +12,20 @@ import numpy.typing as npt
 
 from engine.config import CurateConfig
 from engine.curation.ledger import Ledger
+from engine.errors import UsageError
 
 Positions = npt.NDArray[np.int64]
 
 
 def fit(ledger: Ledger, config: CurateConfig) -> None:
     """All caps of the config. The response cap comes first and last: what the others cut makes the share of a cluster
-    larger again. So `max_share` always holds, and safe : unsafe is a target that it may leave a little short."""
+    larger again. So `max_share` always holds, and shares and safe : unsafe are targets that it may leave a little
+    short."""
     response_cap(ledger, config.max_share, config.least_rows)
     cap(ledger, "category", config.cap_category)
     cap(ledger, "source", config.cap_source)
+    shares(ledger, "category", config.share_category)
+    shares(ledger, "source", config.share_source)
     safe_to_unsafe(ledger, config.safe_to_unsafe)
     response_cap(ledger, config.max_share, config.least_rows)
 
@@ -33,11 +37,13 @@ def words(config: CurateConfig) -> dict[str, str]:
         "response_cap": f"{share} for a cluster of like responses; better rows of it are kept",
         "category_cap": f"over the cap of its category ({_listed(config.cap_category)}); better rows are kept",
         "source_cap": f"over the cap of its source ({_listed(config.cap_source)}); better rows are kept",
+        "category_share": f"over the share of its category ({_listed(config.share_category)}); better rows are kept",
+        "source_share": f"over the share of its source ({_listed(config.share_source)}); better rows are kept",
         "safe_to_unsafe": f"over {config.safe_to_unsafe} safe rows for each unsafe one; better rows are kept",
     }
 
 
-def _listed(limits: Mapping[str, int]) -> str:
+def _listed(limits: Mapping[str, int] | Mapping[str, float]) -> str:
     return ", ".join(f"{name or 'none'} {limit:,}" for name, limit in limits.items())
 
 
@@ -97,6 +103,33 @@ def cap(ledger: Ledger, column: str, limits: Mapping[str, int]) -> None:
     most = np.array([limits.get(name, rest) for name in names] or [rest])
     place = ordinal(ledger.column("rank")[kept], numbers)
     ledger.drop(kept[place >= most[numbers]], f"{column}_cap", f"{column}_cap")
+
+
+def shares(ledger: Ledger, column: str, targets: Mapping[str, float]) -> None:
+    """The largest set in which every listed category or source has its share, and all that are not listed the rest.
+
+    What is in surplus is cut. A listed name without a row asks for nothing. UsageError where the shares sum to more
+    than 1.
+    """
+    if not targets:
+        return
+    if sum(targets.values()) > 1 + 1e-9:
+        raise UsageError(f"share_{column}: the shares sum to {sum(targets.values()):g}; expected at most 1")
+    kept = ledger.kept()
+    names = list((ledger.categories if column == "category" else ledger.sources).names)
+    numbers = ledger.column(column)[kept].astype(np.int64)
+    listed = {names.index(name): share for name, share in targets.items() if name in names}
+    group = np.array([number if number in listed else -1 for number in range(len(names))] or [-1])[numbers]
+    counts = {number: int((group == number).sum()) for number in listed}
+    wanted = {number: share for number, share in listed.items() if counts[number]}
+    rest = 1 - sum(targets.values())
+    if (group == -1).any() and rest > 1e-9:
+        wanted[-1], counts[-1] = rest, int((group == -1).sum())
+    whole = min((counts[number] / share for number, share in wanted.items()), default=0.0) * sum(wanted.values())
+    most = {number: round(whole * share / sum(wanted.values())) for number, share in wanted.items()}
+    place = ordinal(ledger.column("rank")[kept], group)
+    limits = np.array([most.get(number, 0) for number in group.tolist()], dtype=np.int64)
+    ledger.drop(kept[place >= limits], f"{column}_cap", f"{column}_share")
 
 
 def safe_to_unsafe(ledger: Ledger, ratio: float | None) -> None:

@@ -50,7 +50,7 @@ def write_rows(
     reviews: Reviews | None = None,
     caps: Mapping[str, str] | None = None,
 ) -> Written:
-    """Write all rows that passed the filters; `candidates` are those that the caps were given; `caps`: step -> the
+    """Write all rows that passed the filters; `candidates` are those that the caps were given; `caps`: reason -> the
     evidence of a row that it drops, where the row has none of its own."""
     reviews = reviews or Reviews()
     work = _Second(runs, ledger, evidence, marks, candidates, caps or {})
@@ -99,7 +99,7 @@ class _Second:
                 self._keep(row, first + k, [images[sha] for sha in row["picture_sha256"]], made)
             elif step in LATE:
                 made["rejected"].append(
-                    records.rejected(row, reason, self.evidence.get(first + k, self.caps.get(step)))
+                    records.rejected(row, reason, self.evidence.get(first + k, self.caps.get(reason)))
                 )
                 self.counts["capped"] += step == "response_cap"
         for table, rows in made.items():

@@ -6,13 +6,15 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import CurateConfig
-from engine.curation.balance import cap, fit, ordinal, response_cap, safe_to_unsafe
+from engine.curation.balance import cap, fit, ordinal, response_cap, safe_to_unsafe, shares
 from engine.curation.contrast import partners
 from engine.curation.ledger import Ledger, position_of, quality
+from engine.errors import UsageError
 
 ROWS = st.lists(
     st.tuples(
@@ -65,6 +67,34 @@ def test_category_cap_keeps_the_best(rows: list[tuple[str | None, int, bool | No
     mine = sorted((ranks[k], k) for k, row in enumerate(rows) if row[0] == "a")
     assert {k for _, k in mine[:most]} == {k for k in ledger.kept().tolist() if rows[k][0] == "a"}
     assert sum(row[0] != "a" for row in rows) == sum(rows[k][0] != "a" for k in ledger.kept().tolist())
+
+
+@given(ROWS, st.sampled_from([0.2, 0.5, 1.0]), st.sampled_from([None, 0.25, 0.5]))
+def test_target_shares(
+    rows: list[tuple[str | None, int, bool | None, int]], first: float, second: float | None
+) -> None:
+    """Each listed category has its share to within a row, the best rows stay, and no larger set has these shares."""
+    targets = {"a": first, **({} if second is None else {"b": second}), "never seen": 1e-9}
+    ledger = ledger_of(rows)
+    if sum(targets.values()) > 1 + 1e-9:
+        with pytest.raises(UsageError, match="expected at most 1"):
+            shares(ledger, "category", targets)
+        return
+    shares(ledger, "category", targets)
+    kept, group = ledger.kept().tolist(), [row[0] if row[0] in targets else "rest" for row in rows]
+    had, left = Counter(group), Counter(group[k] for k in kept)
+    wanted = {name: share for name, share in targets.items() if had[name]}
+    rest = 1 - sum(targets.values())
+    if had["rest"] and rest > 1e-6:
+        wanted["rest"] = rest
+    whole = sum(wanted.values())
+    for name, share in wanted.items():
+        assert abs(left[name] - share / whole * len(kept)) <= len(wanted)
+    assert not wanted or any(left[name] == had[name] for name in wanted)
+    ranks = ledger.column("rank").tolist()
+    for name, count in left.items():
+        mine = sorted((ranks[k], k) for k, of in enumerate(group) if of == name)
+        assert {k for _, k in mine[:count]} == {k for k in kept if group[k] == name}
 
 
 @given(ROWS, st.sampled_from([0.5, 1.0, 2.0]))

@@ -36,6 +36,7 @@ OTHERS = {
     "response_cap": "response_cap",
     "category_cap": "category_cap",
     "source_cap": "source_cap",
+    "category_share": "category_cap",
     "safe_to_unsafe": "safe_to_unsafe",
     "reviewed": "reviewed",
 }
@@ -107,6 +108,7 @@ def test_every_step_fires(tmp_path: Path) -> None:
             least_rows=3,
             cap_category={"socks": 20},
             cap_source={"other": 12},
+            share_category={"pies": 0.25},
             safe_to_unsafe=1.0,
             report=False,
         ),
