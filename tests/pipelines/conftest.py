@@ -20,7 +20,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     os.environ.update(QUIET)
-    ray.init(num_cpus=10, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=10, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
