@@ -52,7 +52,10 @@ def main(out: str, source: str, model: str) -> None:
     if manifest is None:
         raise OutputError(f"{out}: not sealed")
     sys.stdout.buffer.write(pickle.dumps(_read(out, manifest, source, model)))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    # Arrow's threads may still stand when the interpreter takes its libraries down, and abort a process that is done.
+    os._exit(0)
