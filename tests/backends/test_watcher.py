@@ -102,3 +102,16 @@ def test_children_that_lost_the_token_are_taken_along() -> None:
     marked.stdout.close()
     assert child in killed
     assert child not in watcher.family([child])
+
+
+def test_what_a_cluster_leaves_behind_ends_too() -> None:
+    """A worker that hangs in its own shutdown: the block of the cluster ends as it should, and the worker does not."""
+    from pipelines import cluster
+
+    with cluster._watched():
+        left = subprocess.Popen(SLEEP)  # inherits the mark
+        assert wait_for(lambda: left.pid in watcher.owned(os.environ[cluster.RUN_VARIABLE], cluster.RUN_VARIABLE))
+        began = time.monotonic()
+    assert time.monotonic() - began < 1  # nobody waits for it
+    assert left.wait(10) == -signal.SIGKILL
+    assert cluster.RUN_VARIABLE not in os.environ
