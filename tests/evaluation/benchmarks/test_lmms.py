@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from engine.evaluation.benchmarks.mme import parse
 from engine.sources.mme import COGNITION, PERCEPTION
 from tests.evaluation.benchmarks.make import answer, value_of
 
-PYTHON = os.environ.get("ECSO_LMMS_PYTHON")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="ECSO_LMMS_PYTHON names no Python with lmms-eval")
+PYTHON = os.environ.get("ECSO_LMMS_PYTHON") or str(Path(sys.prefix, "lmms", "bin", "python"))
+pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"no lmms-eval: no {PYTHON} (ECSO_LMMS_PYTHON)")
 
 REPLIES = [
     "Yes",
@@ -105,7 +106,7 @@ def asked(rows: dict[str, list[Answer]]) -> dict[str, Any]:
 def test_the_same_figures(seed: int) -> None:
     rng = random.Random(seed)
     rows = {"mme": mme_answers(rng), "mmbench": mmbench_answers(rng), "mmvet": mmvet_answers(rng)}
-    command = [str(PYTHON), str(Path(__file__).parent.parent / "lmms_scores.py")]
+    command = [PYTHON, str(Path(__file__).parent.parent / "lmms_scores.py")]
     done = subprocess.run(command, input=json.dumps(asked(rows)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = json.loads(done.stdout)
