@@ -33,6 +33,8 @@ PACED = {"RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD": "0"}
 UNHEARD = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
 READ_AHEAD = 2.0
 """Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""
+STARTS = 3
+SLOW_START = "timed out during startup"
 RUN_VARIABLE = "ECSO_RUN_TOKEN"
 PACKAGES = ("engine", "pipelines", "schemas")
 
@@ -108,10 +110,25 @@ def _started(slots: int, logs: str | None) -> Iterator[None]:
 
     with _quiet_stderr(logs), _watched():
         with _apart():
-            ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
+            _init(slots)
         try:
             yield
         finally:
+            ray.shutdown()
+
+
+def _init(slots: int) -> None:
+    """Start or join Ray. A crowded machine may need longer for a node than the 30 s that Ray has written down: again,
+    then; what the failed start left behind ends with the run (`_watched`)."""
+    import ray
+
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray raises the bare class
+            if not left or SLOW_START not in str(error):
+                raise
             ray.shutdown()
 
 
