@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.backends.prompting import Prompter, load_processor, prompt_sha256, room
+from engine.backends.processors import load_processor
+from engine.backends.prompting import Prompter, prompt_sha256, room
 from engine.errors import PromptError, UsageError
 from engine.types import Message
 from tests.backends.conftest import picture
