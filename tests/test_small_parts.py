@@ -160,6 +160,7 @@ class TestFingerprint:
             {"picture_prep": "pad"},
             {"engine_arg": {"dtype": "float32"}},
             {"chat_template_kwargs": {"enable_thinking": False}},
+            {"where": {"category": "privacy"}},
         ],
     )
     def test_what_changes_an_answer_changes_it(self, changes: dict[str, object]) -> None:

@@ -60,7 +60,7 @@ class Prompter:
     def __init__(self, processor: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
         self._processor = processor
         self.tokenizer = processor.tokenizer
-        self._kwargs = _named_template(dict(template_kwargs or {}))
+        self._kwargs = _thinking_off(_named_template(dict(template_kwargs or {})), processor)
         self._mark = secrets.token_hex(8)
         self._added = dict(self.tokenizer.added_tokens_decoder)
         self._added_ids = {token.content: index for index, token in self._added.items()}
@@ -266,6 +266,15 @@ def _named_template(kwargs: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"chat_template {given}: neither a file nor one of {', '.join(TEMPLATES)}")
     return {**kwargs, "chat_template": path.read_text("utf-8")}
+
+
+def _thinking_off(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
+    """Where the template has the switch, off unless it was asked for: a model that thinks first would spend the judge's
+    one token, and a short answer's tokens, on that."""
+    found = kwargs.get("chat_template") or getattr(processor, "chat_template", None)
+    found = found or getattr(processor.tokenizer, "chat_template", None)
+    has_switch = "enable_thinking" in str(found)  # one template, or several by name
+    return {"enable_thinking": False, **kwargs} if has_switch else kwargs
 
 
 def _content(message: Message) -> list[dict[str, str]]:
