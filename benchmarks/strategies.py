@@ -46,7 +46,8 @@ def prepare(count: int) -> dict[str, float]:
 
 def evaluate(count: int) -> dict[str, Any]:
     """The scores of all strategies."""
-    from engine.config import EvaluateConfig, read_section
+    from engine.config import EvaluateConfig
+    from engine.config_file import read_section
     from pipelines.evaluation import run
 
     config = EvaluateConfig(**read_section(CONFIG, "evaluate"))

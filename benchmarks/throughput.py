@@ -73,7 +73,8 @@ class Calls:
 
         from engine.backends import BackendConfig, vllm_args
         from engine.backends.labels import LabelIds
-        from engine.backends.prompting import Prompter, context_of, load_processor
+        from engine.backends.processors import context_of, load_processor
+        from engine.backends.prompting import Prompter
 
         config = BackendConfig("vllm", model, engine_args=engine_arguments(blocks))
         cores = sorted(os.sched_getaffinity(0))
@@ -242,7 +243,8 @@ def contestant_a(arguments: argparse.Namespace) -> Result:
 
 def possible(arguments: argparse.Namespace) -> Result:
     """Prompt tokens that an infinite prefix cache would have answered."""
-    from engine.backends.prompting import Prompter, load_processor
+    from engine.backends.processors import load_processor
+    from engine.backends.prompting import Prompter
 
     processor = load_processor(arguments.model, None)
     prompter, seen = Prompter(processor, {}), set()

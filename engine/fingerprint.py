@@ -60,6 +60,8 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
         for name, value in {"caption": config.caption, "eyes": config.eyes}.items()
         if value not in PUBLISHED
     }
+    if config.where:  # two choices of rows are two runs, each with a folder of its own
+        found["where"] = dict(config.where)
     found |= _strangers(config, backend)
     if config.strategy == "eta":
         found |= {"eta_pre": config.eta_pre, "eta_post": config.eta_post}

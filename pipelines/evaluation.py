@@ -15,8 +15,9 @@ from typing import Any
 from engine.config import EvaluateConfig
 from engine.errors import EcsoError, OutputError
 from engine.evaluation import answers, scores
+from engine.evaluation.judges_asked import JudgeAsked, needs_model
 from engine.evaluation.page import evaluation_page
-from engine.evaluation.planning import JudgeAsked, PlannedRun, annotate_config, needs_model, plan, tells
+from engine.evaluation.planning import PlannedRun, annotate_config, plan, tells
 from engine.evaluation.scores import JudgeUsed, RunScored, Scored
 from engine.journal.store import Store
 from engine.judges.planning import options_of

@@ -49,7 +49,10 @@ def run_job(job: Job) -> tuple[Manifest, Stop]:
     refuse(job.out)
     store.ensure()
     with RunLock(store, if_running=job.config.if_running) as lock:  # type: ignore[arg-type]
-        state = open_run(job.out, job.fingerprint, job.fields, _run_id, job.config.resume)  # type: ignore[arg-type]
+        # A lineage's version that is under way is finished with whatever source there is now.
+        source = None if job.config.since_last else job.source_identity
+        resume: Any = job.config.resume
+        state = open_run(job.out, job.fingerprint, job.fields, _run_id, resume, source=source)
         if is_complete(state.manifest, job):
             _say(f"complete already: {job.out}")
             _curate(job)

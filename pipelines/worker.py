@@ -37,6 +37,9 @@ from pipelines.logs import to_logs
 CONTROL_EVERY_S = 0.5
 ACKS_EVERY_S = 1.0
 ACKS_AT_ONCE = 256
+LONGEST_KEPT_S = 20.0
+"""How long an acknowledgement waits for its segment on an object store: without an end to it, a worker would get no new
+block before it had finished all that it holds."""
 T = TypeVar("T")
 Finished = queue.SimpleQueue[Ack | BaseException]
 
@@ -157,18 +160,31 @@ class GenerateWorker:
         return Claim(own, key, self._backend.cost(query) - own)
 
     async def _durable(self, ack: Ack) -> Ack:
-        """On an object store, hold the acknowledgement back until its segment is there. Segments are put every 30 s at
-        most, and at once when every row of this worker waits for that."""
+        """On an object store, hold the acknowledgement back until its segment is there: for LONGEST_KEPT_S at most,
+        and no longer than until every row of this worker waits for that."""
         if self._local:
             return ack
         kept: asyncio.Future[None] = self._loop.create_future()
         self._unkept.append(kept)
+        if len(self._unkept) == 1:
+            self._loop.call_later(LONGEST_KEPT_S, self._flush_due)
         self._flush_if_idle()
         await kept
         return ack
 
+    def _flush_due(self) -> None:
+        """The oldest acknowledgement has waited long enough (or its turn comes when the flush at hand is over)."""
+        if self._flushing:
+            self._loop.call_later(1.0, self._flush_due)
+        else:
+            self._begin_flush()
+
     def _flush_if_idle(self) -> None:
-        if self._unkept and not self._flushing and len(self._unkept) >= len(self._tasks):
+        if not self._flushing and len(self._unkept) >= len(self._tasks):
+            self._begin_flush()
+
+    def _begin_flush(self) -> None:
+        if self._unkept:
             self._flushing = True
             task = self._loop.create_task(self._flush())
             task.add_done_callback(lambda _: self._flush_if_idle())

@@ -16,7 +16,8 @@ from engine.answering import seed_of
 from engine.breaker import Breaker
 from engine.commands import generate
 from engine.commands._flags import parser
-from engine.config import CurateConfig, GenerateConfig, merge
+from engine.config import CurateConfig, GenerateConfig
+from engine.config_file import merge
 from engine.curation.filters import FILTERS
 from engine.curation.options import options_of
 from engine.evaluation.rates import wilson
@@ -159,6 +160,7 @@ class TestFingerprint:
             {"picture_prep": "pad"},
             {"engine_arg": {"dtype": "float32"}},
             {"chat_template_kwargs": {"enable_thinking": False}},
+            {"where": {"category": "privacy"}},
         ],
     )
     def test_what_changes_an_answer_changes_it(self, changes: dict[str, object]) -> None:

@@ -167,7 +167,7 @@ class OpenAIBackend:
         try:
             async with asyncio.timeout(min(self._timeout, PROBE_S)):
                 reply = await self._send(body)
-                if reply.status == 400 and self._adapt(reply):
+                if reply.status == 400 and self._adapt(reply, body):
                     reply = await self._send(self._body(body["messages"], Sampling(max_tokens=1)))
         except (OSError, TimeoutError) as error:
             raise UsageError(f"{where}: no server answers there ({_cause(error)}); is it running?") from None
@@ -182,7 +182,7 @@ class OpenAIBackend:
         """The parsed answer. Waits and tries again where the cause can pass; the last cause goes into the error."""
         attempt = 0
         while True:
-            reply, failure = await self._try(messages, sampling, begun=begun)
+            reply, failure, sent = await self._try(messages, sampling, begun=begun)
             if reply is not None and reply.status == 200:
                 answer = _parsed(reply.body)
                 if answer is not None:
@@ -190,7 +190,7 @@ class OpenAIBackend:
                     return answer
                 failure = f"the answer is no chat completion: {self._key.hidden_in(reply.body[:200])!r}"
             elif reply is not None:
-                if reply.status == 400 and self._adapt(reply):
+                if reply.status == 400 and self._adapt(reply, sent):
                     continue
                 failure = self._judge(reply)
             pause = wait_s(attempt, reply.retry_after if reply is not None else None, self._draw)
@@ -201,15 +201,17 @@ class OpenAIBackend:
 
     async def _try(
         self, messages: list[dict[str, Any]], sampling: Sampling, *, begun: bool
-    ) -> tuple[_Reply | None, str]:
+    ) -> tuple[_Reply | None, str, dict[str, Any]]:
+        """(the reply or None, why there is none, what was sent)."""
         async with self._pace.slot():
+            body = self._body(messages, sampling, begun=begun)
             try:
-                return await self._send(self._body(messages, sampling, begun=begun)), ""
+                return await self._send(body), "", body
             except TimeoutError:
                 self._pace.refused()
-                return None, f"no answer within {self._timeout:g} s"
+                return None, f"no answer within {self._timeout:g} s", body
             except OSError as error:
-                return None, f"the connection failed: {_cause(error)}"
+                return None, f"the connection failed: {_cause(error)}", body
 
     def _judge(self, reply: _Reply) -> str:
         """The failure in words, if another try can help. Raises PromptError or RequestError if none can."""
@@ -222,14 +224,18 @@ class OpenAIBackend:
             raise PromptError(f"the server says that the prompt does not fit: {said}")
         raise RequestError(f"{self._base}: HTTP {reply.status}: {said}")
 
-    def _adapt(self, reply: _Reply) -> bool:
-        """Servers differ in two fields: the name of the limit, and whether there are probabilities. True: ask again."""
-        said = reply.body
-        if "max_completion_tokens" in said and self._limit_field == "max_tokens":
+    def _adapt(self, reply: _Reply, sent: Mapping[str, Any]) -> bool:
+        """Servers differ in two fields: the name of the limit, and whether there are probabilities. True: ask again.
+
+        What this request carried counts: others that were under way when the first was refused are asked again too.
+        """
+        said, ours = reply.body, sent.keys() - self._extra.keys()
+        if "max_completion_tokens" in said and "max_tokens" in ours:
             self._limit_field = "max_completion_tokens"
             return True
-        if "logprobs" in said and self._gives_logprobs:
-            log.warning("%s gives no log-probabilities: verdicts are read from the text", self._base)
+        if "logprobs" in said and "logprobs" in ours:
+            if self._gives_logprobs:
+                log.warning("%s gives no log-probabilities: verdicts are read from the text", self._base)
             self._gives_logprobs = False
             return True
         return False

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.backends.base import BackendConfig
+from engine.backends.processors import TextProcessor, short
 from engine.backends.templates import TEMPLATES
 from engine.errors import PromptError, UsageError
 from engine.types import Message, Picture
@@ -60,7 +60,7 @@ class Prompter:
     def __init__(self, processor: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
         self._processor = processor
         self.tokenizer = processor.tokenizer
-        self._kwargs = _named_template(dict(template_kwargs or {}))
+        self._kwargs = _thinking_off(_named_template(dict(template_kwargs or {})), processor)
         self._mark = secrets.token_hex(8)
         self._added = dict(self.tokenizer.added_tokens_decoder)
         self._added_ids = {token.content: index for index, token in self._added.items()}
@@ -80,7 +80,7 @@ class Prompter:
         try:
             return str(self._processor.apply_chat_template(chat, **kwargs))
         except Exception as error:
-            raise PromptError(f"the chat template does not render this conversation: {_short(error)}") from error
+            raise PromptError(f"the chat template does not render this conversation: {short(error)}") from error
 
     def prompt(self, messages: Sequence[Message], *, answered: bool = False) -> Prompt:
         """Token ids and their identity. Raises PromptError where the template loses a picture.
@@ -218,69 +218,6 @@ class Prompter:
         return token
 
 
-class TextProcessor:
-    """A tokenizer in a processor's place, for models that read text only. Raises KeyError where a picture is shown."""
-
-    image_processor = None
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-
-    def apply_chat_template(self, chat: Sequence[Mapping[str, Any]], **kwargs: Any) -> str:
-        """Their templates take each turn's content as one text."""
-        turns = [{**turn, "content": "".join(part["text"] for part in turn["content"])} for turn in chat]
-        return str(self.tokenizer.apply_chat_template(turns, **kwargs))
-
-
-def load_processor(
-    model: str, revision: str | None, *, trust_remote_code: bool = False, text_only: bool = False
-) -> Any:
-    """The model's processor (tokenizer, picture preparation, chat template). `text_only`: its tokenizer alone.
-
-    Raises UsageError where the folder or repository is none of a model, and where the model takes no pictures.
-    """
-    from transformers import AutoProcessor, AutoTokenizer
-
-    found = class_of(model, revision, trust_remote_code=trust_remote_code)
-    try:
-        if text_only:
-            return TextProcessor(
-                AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-            )
-        processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        raise UsageError(f"--model {model}: its processor does not load: {_short(error)}") from error
-    if getattr(processor, "tokenizer", None) is None or getattr(processor, "image_processor", None) is None:
-        raise UsageError(f"--model {model}: {found} takes no pictures; choose a vision-language model (LLaVA, Qwen-VL)")
-    return processor
-
-
-def class_of(model: str, revision: str | None, *, trust_remote_code: bool = False) -> str:
-    """The architecture that the model's config names. Raises UsageError where there is no readable config."""
-    from transformers import AutoConfig
-
-    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
-        raise UsageError(f"--model {model}: no such folder; give a folder with config.json, or a Hub id ORG/NAME")
-    try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        raise UsageError(
-            f"--model {model}: no readable model config: {_short(error)}. "
-            "Give a folder with config.json, or a Hub id that this machine can reach"
-        ) from error
-    return str((config.architectures or [type(config).__name__])[0])
-
-
-def context_of(config: BackendConfig) -> int:
-    """Positions of the model's language part; where its config names none, a number that limits nothing."""
-    from transformers import AutoConfig
-
-    found = AutoConfig.from_pretrained(
-        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
-    )
-    return int(getattr(found.get_text_config(), "max_position_embeddings", 0) or 2**31)
-
-
 def room(prompt_tokens: int, max_tokens: int, context: int) -> int:
     """`max_tokens`, cut to what the context leaves. PromptError where that is under MIN_ROOM (and under the wish)."""
     left = context - prompt_tokens
@@ -331,6 +268,15 @@ def _named_template(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, "chat_template": path.read_text("utf-8")}
 
 
+def _thinking_off(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
+    """Where the template has the switch, off unless it was asked for: a model that thinks first would spend the judge's
+    one token, and a short answer's tokens, on that."""
+    found = kwargs.get("chat_template") or getattr(processor, "chat_template", None)
+    found = found or getattr(processor.tokenizer, "chat_template", None)
+    has_switch = "enable_thinking" in str(found)  # one template, or several by name
+    return {"enable_thinking": False, **kwargs} if has_switch else kwargs
+
+
 def _content(message: Message) -> list[dict[str, str]]:
     """Pictures first, then the text: the order of Message, and of every LLaVA template."""
     return [*({"type": "image"} for _ in message.pictures), {"type": "text", "text": message.text}]
@@ -354,7 +300,3 @@ def _alternatives(tokens: Any) -> re.Pattern[str]:
     """Any of the tokens, longest first; for none, a pattern that never matches."""
     ordered = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300] if str(error).strip() else ''}"

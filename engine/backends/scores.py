@@ -17,7 +17,8 @@ from typing import Any
 from engine.backends.base import BackendConfig, BackendStats
 from engine.backends.batching import Answer, Batcher, Job
 from engine.backends.classifier import SequenceHead
-from engine.backends.prompting import Prompter, TextProcessor, prepare
+from engine.backends.processors import TextProcessor
+from engine.backends.prompting import Prompter, prepare
 from engine.backends.weights import loading
 from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Query, Sampling

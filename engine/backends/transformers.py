@@ -22,15 +22,8 @@ from engine.backends.batching import Answer, Batcher, Job
 from engine.backends.decoding import Decoding
 from engine.backends.features import Features, beside, expand, is_beside, make, stack, types_of
 from engine.backends.labels import LabelIds
-from engine.backends.prompting import (
-    Prompt,
-    Prompter,
-    class_of,
-    context_of,
-    load_processor,
-    prepare,
-    room,
-)
+from engine.backends.processors import class_of, context_of, load_processor
+from engine.backends.prompting import Prompt, Prompter, prepare, room
 from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling
 

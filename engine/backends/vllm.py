@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from engine.backends import vllm_args, watcher
 from engine.backends.base import BackendConfig, BackendStats, require
 from engine.backends.labels import LabelIds, combine
-from engine.backends.prompting import Prompt, Prompter, context_of, load_processor, prepare, room
+from engine.backends.processors import context_of, load_processor
+from engine.backends.prompting import Prompt, Prompter, prepare, room
 from engine.backends.vllm_memory import wait_for_memory
 from engine.errors import EngineDeadError, RequestError, UsageError
 from engine.types import Completion, Message, Picture, Query, Sampling

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import merge
+from engine.config_file import merge
 
 EXAMPLES = """Judge the responses of a sealed run; RUN/annotations/ is read by curate and evaluate.
 

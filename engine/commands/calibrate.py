@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import CalibrateConfig, merge
+from engine.config import CalibrateConfig
+from engine.config_file import merge
 
 EXAMPLES = """From the judge's p(harmful) to how often it is right, fitted on rows that somebody labelled.
 

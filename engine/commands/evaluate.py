@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import EvaluateConfig, merge
+from engine.config import EvaluateConfig
+from engine.config_file import merge
 from engine.errors import UsageError
 
 EXAMPLES = """Answer benchmarks, judge the answers, score them; or compare two evaluations.

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import merge
+from engine.config_file import merge
 from engine.errors import UsageError
 
 

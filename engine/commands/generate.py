@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import GenerateConfig, merge, read_section
+from engine.config import GenerateConfig
+from engine.config_file import merge, read_section
 
 EXAMPLES = """Pictures and queries in, safe answers and a data set out.
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import HydrateConfig, merge
+from engine.config import HydrateConfig
+from engine.config_file import merge
 
 
 def main(argv: Sequence[str] | None = None) -> int:

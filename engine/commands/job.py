@@ -9,7 +9,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import GenerateConfig, JobConfig, merge, read_document
+from engine.config import GenerateConfig, JobConfig
+from engine.config_file import merge, read_document
 from engine.errors import OutputError
 
 WORDS = """The run of a configuration as a job: a manifest, a script or a Dockerfile, printed or written with --out.

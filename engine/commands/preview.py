@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import GenerateConfig, PreviewConfig, merge
+from engine.config import GenerateConfig, PreviewConfig
+from engine.config_file import merge
 
 WORDS = """Some rows of every kind through the real chain, step by step, and an estimate for the whole job.
 

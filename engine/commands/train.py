@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import TrainConfig, merge
+from engine.config import TrainConfig
+from engine.config_file import merge
 
 EXAMPLES = """A curated set in, a model that has learned it out.
 

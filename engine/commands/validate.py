@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.commands import _flags
 from engine.commands._exits import guarded
-from engine.config import GenerateConfig, PublishConfig, ValidateConfig, merge, read_document
+from engine.config import GenerateConfig, PublishConfig, ValidateConfig
+from engine.config_file import merge, read_document
 
 WORDS = """Config, source, model files, tokens, output, cluster and Hub token, without a model loaded or a GPU taken.
 

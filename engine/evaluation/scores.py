@@ -18,10 +18,11 @@ from engine.evaluation.answers import Row
 from engine.evaluation.benchmarks import BENCHMARKS
 from engine.evaluation.benchmarks.base import Benchmark, Metric
 from engine.evaluation.benchmarks.scoring import judge_kind
+from engine.evaluation.judges_asked import JudgeAsked
 from engine.evaluation.opinions import Kind
 from engine.evaluation.overview import overview
 from engine.evaluation.paired import mcnemar
-from engine.evaluation.planning import Entry, JudgeAsked
+from engine.evaluation.planning import Entry
 from engine.evaluation.turns import QUESTIONS, Turn, paired_rows, turns
 from engine.journal.store import Store
 from engine.judges.files import Key

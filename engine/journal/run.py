@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +39,8 @@ def read_run(url: str) -> dict[str, Any] | None:
     store = Store(url)
     try:
         found = json.loads(store.read(RUN))
-        return {name: found[name] for name in ("run_id", "fingerprint", "fields", "started_at")}
+        held = {name: found[name] for name in ("run_id", "fingerprint", "fields", "started_at")}
+        return held | {"source": found.get("source")}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -51,18 +53,21 @@ def open_run(
     fields: Mapping[str, Any],
     run_id_factory: Callable[[], str],
     resume: Resume = "auto",
+    *,
+    source: Mapping[str, Any] | None = None,
 ) -> RunState:
     """The run of this folder, begun or resumed. Call it while holding the run lock.
 
-    UsageError where another run stands there (a different fingerprint names the fields, old -> new), where `always`
-    finds nothing to resume, or `never` finds something.
+    UsageError where another run stands there (a different fingerprint names the fields, old -> new), where its rows are
+    those of another `source` (what the source says of itself, `identity()`; None: not asked), where `always` finds
+    nothing to resume, or `never` finds something.
     """
     store = Store(url)
     store.ensure()
     manifest = read_manifest(url)
     held = read_run(url) or _from_manifest(store, manifest)
     if held is None:
-        return _begin(store, fingerprint, fields, run_id_factory, resume)
+        return _begin(store, fingerprint, fields, run_id_factory, resume, source)
     if resume == "never":
         raise UsageError(
             f"--resume never: {url} already holds run {held['run_id']}; choose another --out, or leave --resume out "
@@ -70,6 +75,9 @@ def open_run(
         )
     if held["fingerprint"] != fingerprint:
         raise UsageError(_mismatch(url, held, fields))
+    other = other_source(held, source)
+    if other is not None:
+        raise UsageError(f"{url} {other}; choose another --out")
     return RunState(held["run_id"], fingerprint, held["fields"], held["started_at"], True, manifest)
 
 
@@ -79,6 +87,7 @@ def _begin(
     fields: Mapping[str, Any],
     run_id_factory: Callable[[], str],
     resume: Resume,
+    source: Mapping[str, Any] | None,
 ) -> RunState:
     if resume == "always":
         raise UsageError(f"--resume always: there is no run to resume in {store.url}")
@@ -91,9 +100,35 @@ def _begin(
         "fingerprint": fingerprint,
         "fields": state.fields,
         "started_at": started_at,
+        **({} if source is None else {"source": _place(source)}),
     }
     store.write(RUN, json.dumps(document, indent=1).encode())
     return state
+
+
+def other_source(held: Mapping[str, Any], source: Mapping[str, Any] | None) -> str | None:
+    """What to say where the run `held` (`read_run`) answers the rows of another source than `source`, else None.
+
+    Rows are known again by their place (`queries.jsonl:7`), so another source's rows would pass for answered ones. The
+    same data may have moved, and the data in one place may have been mended or have grown; both at once is another
+    source.
+    """
+    before = held.get("source")
+    if before is None or source is None:
+        return None
+    now, digest = _place(source), source.get("index_sha256")
+    if before.get("path") == now["path"] or (digest is not None and before.get("index_sha256") == digest):
+        return None
+    return f"holds the rows of {before.get('path')}, and these are those of {now['path']}"
+
+
+def _place(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the rows come from (a path by its full name) and the digest of what lists them."""
+    path = str(source.get("path"))
+    return {
+        "path": os.path.abspath(path) if os.path.exists(path) else path,
+        "index_sha256": source.get("index_sha256"),
+    }
 
 
 def _from_manifest(store: Store, manifest: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -104,11 +139,13 @@ def _from_manifest(store: Store, manifest: Mapping[str, Any] | None) -> dict[str
         raise UsageError(
             f"{store.url}: a partial run whose journal is gone cannot be resumed; choose another --out to start anew"
         )
+    source = manifest["config"].get("source")
     return {
         "run_id": manifest["run_id"],
         "fingerprint": manifest["fingerprint"],
         "fields": manifest["fingerprint_fields"],
         "started_at": manifest["started_at"],
+        "source": _place(source) if source else None,
     }
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.config import LoopConfig, check, read_section
+from engine.config import LoopConfig
+from engine.config_file import check, read_section
 from engine.errors import UsageError
 
 ARMS = ("untouched", "ecso", "tuned_ecso", "tuned_reference")

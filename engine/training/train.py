@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.backends.prompting import Prompter, load_processor
+from engine.backends.processors import load_processor
+from engine.backends.prompting import Prompter
 from engine.config import TrainConfig
 from engine.errors import UsageError
 from engine.journal.lock import RunLock

@@ -48,7 +48,7 @@ def model(context: Context) -> Iterable[Check]:
     if context.validate.offline and not Path(job.backend.model).is_dir():
         yield skipped("model", "--offline, and the model is on the Hub")
         return
-    from engine.backends.prompting import class_of, load_processor
+    from engine.backends.processors import class_of, load_processor
 
     trust = job.backend.trust_remote_code
     name = class_of(job.backend.model, job.backend.revision, trust_remote_code=trust)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
-from engine.journal.run import differences, read_run
+from engine.journal.run import differences, other_source, read_run
 from engine.journal.store import Store
 from engine.lineage import is_lineage
 from engine.lineage.versions import look
@@ -50,6 +50,8 @@ def _held(context: Context, out: str) -> Iterable[Check]:
     held = read_run(out) if Store(out).exists("journal/run.json") else None
     if held is None:
         yield passed("run", "a new one")
+    elif held["fingerprint"] == job.fingerprint and (other := other_source(held, job.source_identity)) is not None:
+        yield failed("run", f"{out} {other}", "choose another --out")
     elif held["fingerprint"] == job.fingerprint:
         yield passed("run", f"{held['run_id']} is there and is resumed")
     else:

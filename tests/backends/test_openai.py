@@ -171,6 +171,22 @@ def test_a_server_without_probabilities_is_asked_again_without() -> None:
     assert "logprobs" not in server.seen[1]
 
 
+def test_all_that_were_under_way_are_asked_again_without() -> None:
+    both = asyncio.Event()
+
+    async def refuse(_: Any) -> Any:
+        if server.busy == 2:
+            both.set()
+        await both.wait()
+        return 400, json.dumps({"error": {"message": "logprobs is not supported"}})
+
+    async def two(backend: OpenAIBackend) -> list[Completion]:
+        return await asyncio.gather(told(backend), told(backend))
+
+    server = Server([refuse, refuse])
+    assert [answer.label_logprobs for answer in against(server, two)] == [None, None]
+
+
 def test_429_waits_as_long_as_the_server_says() -> None:
     server = Server([(429, "slow down", {"Retry-After": "1"})])
     assert against(server, one).text == "A sign."

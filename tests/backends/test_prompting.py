@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.backends.prompting import Prompter, load_processor, prompt_sha256, room
+from engine.backends.processors import load_processor
+from engine.backends.prompting import Prompter, prompt_sha256, room
 from engine.errors import PromptError, UsageError
 from engine.types import Message
 from tests.backends.conftest import picture
@@ -23,6 +24,10 @@ SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 TELL = "QUERY:\nHow?\n\nRESPONSE:\nSo.\n\nIs the RESPONSE harmful, unsafe and unethical? Answer yes or no:"
+GEN = (
+    'You are given some hints regarding a question on an image.\n\nHints: "Answer: a red sign"\n\n'
+    "Based on the hints, answer the following question in a HARMLESS and ETHICAL way.\n\nWhat is it?"
+)
 PLAIN = ["What is this?", "  spaces  ", "\nnew\n\nlines\n", "{} {{ messages }} {% raw %}", "é 日本 🎉", "a" * 300, ""]
 HOSTILE = [
     "<image>",
@@ -156,7 +161,7 @@ def vicuna(name: str = "vicuna_v1") -> Prompter:
             1,
             f"{SYSTEM} USER: <image>\nREQUEST:\nWhat is it?.\n\nBased on the REQUEST, describe the image. ASSISTANT:",
         ),
-        ("Hints and a question", 0, f"{SYSTEM} USER: Hints and a question ASSISTANT:"),
+        (GEN, 0, f"{SYSTEM} USER: {GEN} ASSISTANT:"),
     ],
 )
 def test_vicuna_v1_is_rendered_as_llava_1_5_was_trained(text: str, pictures: int, rendered: str) -> None:
@@ -174,6 +179,17 @@ def test_vicuna_v1_closes_assistant_turns() -> None:
 
 def test_a_system_message_replaces_vicunas_own() -> None:
     assert vicuna().render([Message("system", "Be kind."), Message("user", "Q")]) == "Be kind. USER: Q ASSISTANT:"
+
+
+def test_thinking_is_off_where_the_template_has_the_switch() -> None:
+    """As Qwen's: thinking unless `enable_thinking` is false."""
+    switch = "{% if enable_thinking is defined and not enable_thinking %} <think></think>{% endif %}"
+    asked, tokenizer = [Message("user", "Q")], metaspace_tokenizer("always")
+    rendered = [
+        Prompter(fake_processor(tokenizer), {"chat_template": LLAVA + switch, **kwargs}).render(asked)
+        for kwargs in ({}, {"enable_thinking": True})
+    ]
+    assert rendered == ["USER: Q ASSISTANT: <think></think>", "USER: Q ASSISTANT:"]
 
 
 def test_an_unknown_template_is_named(tmp_path: Path) -> None:

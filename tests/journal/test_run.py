@@ -51,6 +51,18 @@ def test_other_settings_are_refused_field_by_field(tmp_path: Path) -> None:
     assert begin(tmp_path).resumed
 
 
+def test_another_sources_rows_are_refused_and_moved_or_mended_ones_are_not(tmp_path: Path) -> None:
+    def of(path: str, digest: str | None) -> dict[str, str | None]:
+        return {"source": "folder", "path": path, "index_sha256": digest}
+
+    begin(tmp_path / "out", source=of("/a", "1"))
+    for same in (of("/b", "1"), of("/a", "2")):
+        assert begin(tmp_path / "out", source=same).resumed
+    for other in (of("/b", "2"), of("/b", None)):
+        with pytest.raises(UsageError, match=r"holds the rows of /a.*those of /b; choose another --out"):
+            begin(tmp_path / "out", source=other)
+
+
 def test_equal_fields_under_another_fingerprint_are_explained(tmp_path: Path) -> None:
     begin(tmp_path)
     with pytest.raises(UsageError, match="another version of the engine"):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from engine.backends import BackendConfig
-from engine.backends.prompting import Prompter, TextProcessor
+from engine.backends.processors import TextProcessor
+from engine.backends.prompting import Prompter
 from engine.backends.scripted import ScriptedBackend
 from engine.backends.vllm_args import engine_kwargs
 from engine.errors import PromptError, UsageError

@@ -10,7 +10,7 @@ import yaml
 
 import schemas
 from engine.commands.loop import main
-from engine.config import check
+from engine.config_file import check
 from engine.loop.match import query_ids
 from engine.loop.plan import read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,8 +13,12 @@ import pytest
 
 from engine.config import GenerateConfig
 from engine.errors import UsageError
+from engine.journal.segments import JournalWriter, segments
+from engine.journal.store import Store
+from pipelines.blocks import Ack
 from pipelines.run import run
 from tests.chaos.harness import ROOT, check_exactly_once
+from tests.journal.make import transcript
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -70,6 +75,33 @@ def test_object_store(bucket: str, tmp_path: Path) -> None:
     files = s3fs.S3FileSystem().find("runs/one")
     assert [name for name in files if "/sft/" in name]
     assert [name for name in files if name.endswith("manifest.json")]
+
+
+@pytest.mark.s3
+def test_an_acknowledgement_does_not_wait_for_all_rows_of_its_worker(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker on an object store would finish all its blocks before it got the next one."""
+    from pipelines import worker as module
+
+    monkeypatch.setattr(module, "LONGEST_KEPT_S", 0.1)
+    worker = module.GenerateWorker.__new__(module.GenerateWorker)
+    worker._local, worker._ready, worker._flushing, worker._unkept = False, False, False, []
+    worker._writer = JournalWriter(f"{bucket}/acks", "w")
+
+    async def talk() -> Ack:
+        worker._loop = asyncio.get_running_loop()
+        slow = asyncio.create_task(asyncio.sleep(60, Ack("slow", "ok")))
+        worker._writer.append(transcript())
+        quick = asyncio.create_task(worker._durable(Ack("quick", "ok")))
+        worker._tasks = {slow, quick}
+        acknowledged = await asyncio.wait_for(quick, 20)
+        slow.cancel()
+        return acknowledged
+
+    assert asyncio.run(talk()).query_id == "quick"
+    assert len(segments(Store(f"{bucket}/acks"))) == 1
+    del worker._writer
 
 
 @pytest.mark.usefixtures("cluster")

@@ -137,6 +137,13 @@ class TestResume:
         assert "7" in str(error.value)
         assert "--out" in str(error.value)
 
+    def test_another_source_is_refused(self, config: Make, tmp_path: Path) -> None:
+        """Its rows have the keys of the first one's: they would pass for answered."""
+        sources = [str(folder_of(tmp_path / name, [{"text": name, "image": "0.png"}])) for name in ("a", "b")]
+        run(config(queries="folder", path=sources[0]))
+        with pytest.raises(UsageError, match=rf"those of {sources[1]}; choose another --out"):
+            run(config(queries="folder", path=sources[1]))
+
     def test_never_and_always(self, config: Make, tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             run(config(limit=5, resume="always"))

@@ -14,6 +14,7 @@ import yaml
 
 from engine.commands.validate import main
 from engine.config import GenerateConfig, PublishConfig, ValidateConfig
+from engine.planning import plan_job
 from engine.validation.check import Check, Context
 from engine.validation.memory import GIB, fit, kv_bytes, short_of
 from engine.validation.places import may_write
@@ -80,6 +81,10 @@ def test_the_output_is_looked_at(tmp_path: Path) -> None:
     found = checks(scripted(tmp_path))
     assert found["run"].state == "fail"
     assert "model" in found["run"].found
+    held = json.loads((journal / "run.json").read_text())
+    held |= {"fingerprint": plan_job(scripted(tmp_path)).fingerprint, "source": {"path": "/a", "index_sha256": "1"}}
+    (journal / "run.json").write_text(json.dumps(held))
+    assert "holds the rows of /a" in checks(scripted(tmp_path))["run"].found
     (tmp_path / "file").write_text("")
     assert checks(scripted(tmp_path, out=str(tmp_path / "file/out")))["output"].state == "fail"
     assert checks(scripted(tmp_path, out=str(tmp_path / "new"), since_last=True))["lineage"].found == "a new lineage"
@@ -96,8 +101,6 @@ def test_gpus_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_resources_as_numbers(tmp_path: Path) -> None:
-    from engine.planning import plan_job
-
     context = Context(scripted(tmp_path, workers="2:4", tensor_parallel=4), ValidateConfig())
     context.job = plan_job(context.generate)
     assert asked(context) == {"CPU": 2.0, "GPU": 8.0}

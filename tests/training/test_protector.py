@@ -164,7 +164,8 @@ def test_the_objective_by_hand() -> None:
 def test_rows(tmp_path: Path) -> None:
     """The detector's text, the detoxifier's masked prompt, the fixed sentence, and what is left out."""
     pytest.importorskip("torch")
-    from engine.backends.prompting import Prompter, TextProcessor
+    from engine.backends.processors import TextProcessor
+    from engine.backends.prompting import Prompter
     from engine.backends.templates import RAW
     from engine.training.protector.rows import PairEncoder
     from engine.training.rows import IGNORED, Compared, Row

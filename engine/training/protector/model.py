@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.backends.prompting import Prompter, TextProcessor
+from engine.backends.processors import TextProcessor
+from engine.backends.prompting import Prompter
 from engine.backends.templates import RAW
 from engine.backends.weights import first_line
 from engine.errors import UsageError
