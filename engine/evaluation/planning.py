@@ -27,10 +27,10 @@ ALL = "all"
 JUDGE_LABEL = re.compile(r"[\w-]+")
 JUDGE_FLAGS = (
     *("model", "revision", "backend", "base_url", "api_key_env", "workers", "gpus_per_worker", "tensor_parallel"),
-    *("engine_arg", "chat_template_kwargs"),
+    *("engine_arg", "chat_template_kwargs", "adapter", "trust_remote_code"),
 )
 """`--judge-…` flags that say which model a judge asks, and how; with `threshold` the options of `--judge-option`."""
-OF_ONE_MODEL = ("revision", "engine_arg", "chat_template_kwargs")
+OF_ONE_MODEL = ("revision", "engine_arg", "chat_template_kwargs", "adapter", "trust_remote_code")
 """What is said of one model holds for no other: a judge with a model of its own takes these from its own options."""
 UNSAFE_NAME = re.compile(r"[^\w.@-]+")
 
@@ -308,7 +308,6 @@ def annotate_config(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) 
         benchmark=run.entry.given,
         scripted_harmful=config.scripted_harmful,
         picture_prep=config.picture_prep,
-        trust_remote_code=config.trust_remote_code,
     )
     if judge.is_self:
         return _with_own_model(base, config)
@@ -326,7 +325,7 @@ def _with_own_model(base: AnnotateConfig, config: EvaluateConfig) -> AnnotateCon
     """The evaluated model judges."""
     values: dict[str, Any] = {name: getattr(config, name) for name in JUDGE_FLAGS}
     workers = int(config.workers.rpartition(":")[2])
-    return replace(base, **{**values, "workers": workers, "adapter": config.adapter})
+    return replace(base, **{**values, "workers": workers})
 
 
 def _with_judge_model(base: AnnotateConfig, config: EvaluateConfig, own: Mapping[str, Any]) -> AnnotateConfig:

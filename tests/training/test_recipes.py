@@ -191,6 +191,13 @@ def test_what_swift_is_told(made: Path, tmp_path: Path) -> None:
     assert "leaves an adapter" not in text
 
 
+@pytest.mark.parametrize(("peft", "name"), [("lora", "llava-lora"), ("full", "llava")])
+def test_llava_can_load_what_it_trained(peft: str, name: str, made: Path, tmp_path: Path) -> None:
+    """Its builder reads `llava` and `lora` out of the name of the folder (llava/model/builder.py)."""
+    export(TrainConfig(data=str(made), out=str(tmp_path), export="llava", peft=peft))
+    assert f"--output_dir {tmp_path.resolve() / name} \\" in (tmp_path / "train.sh").read_text()
+
+
 def test_a_frozen_projector_is_frozen_in_llava(made: Path, tmp_path: Path) -> None:
     export(TrainConfig(data=str(made), out=str(tmp_path), export="llava", projector_lr=0.0))
     assert "--freeze_mm_mlp_adapter True" in (tmp_path / "train.sh").read_text()
