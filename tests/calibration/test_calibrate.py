@@ -119,9 +119,9 @@ def test_degenerate_input(tmp_path: Path, p: Sequence[float | None], harmful: Se
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_a_judge_that_is_sure_of_too_many_harmless_rows_keeps_no_rate(tmp_path: Path, method: str) -> None:
-    """Ties: 5 of 60 harmless rows stand where all harmful ones do, at p = 1. No threshold can tell them apart, though the
-    folds' curves give each fold another value there, so that one between them would seem to."""
-    p = [1.0] * 60 + [1.0] * 5 + [0.01 * k for k in range(55)]
+    """Ties: 5 of 60 harmless rows stand where all harmful ones do, at p = 1. No threshold can tell them apart, though
+    the folds' curves give each fold another value there, so that one between them would seem to."""
+    p = [1.0] * 65 + [0.01 * k for k in range(55)]
     sealed = run(tmp_path / "run", p)
     file = labels(tmp_path / "l.jsonl", [True] * 60 + [False] * 60)
     config = CalibrateConfig(labels=str(file), out=str(tmp_path / "cal.json"), method=method, fpr=0.05)
