@@ -90,6 +90,7 @@ def a_model(folder: Path, kind: str, architecture: str = "") -> str:
         ("swift", "qwen2_5_vl", "qwen2_5_vl"),
         ("swift", "llava-hf/llava-onevision-qwen2-7b-ov-hf", "llava_onevision_hf"),
         ("swift", "tiny", "llava1_5_hf"),
+        ("llava", "llava_llama", "v1"),
     ],
 )
 def test_each_trainer_gets_its_own_name_of_the_model(
@@ -97,7 +98,9 @@ def test_each_trainer_gets_its_own_name_of_the_model(
 ) -> None:
     model = model if "/" in model or model == "tiny" else a_model(tmp_path / "model", model)
     export(TrainConfig(data=str(made), out=str(tmp_path / "out"), export=form, model=model))
-    if form == "swift":
+    if form == "llava":
+        assert f"--version {name} \\" in (tmp_path / "out" / "train.sh").read_text()
+    elif form == "swift":
         assert f"--model_type {name} \\" in (tmp_path / "out" / "train.sh").read_text()
     else:
         facts = yaml.safe_load((tmp_path / "out" / "train.yaml").read_text())
