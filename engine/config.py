@@ -142,6 +142,8 @@ class EvaluateConfig:
     scripted_latency_ms: float = 0
     judge_model: str | None = None
     judge_revision: str | None = None
+    judge_adapter: str | None = None
+    judge_trust_remote_code: bool = False
     judge_backend: str = "auto"
     judge_base_url: str | None = None
     judge_api_key_env: str | None = None

@@ -74,13 +74,14 @@ def _document(run: Run, found: Slice, config: CalibrateConfig) -> tuple[dict[str
     out = fit.held_out(config.method, p, harmful, config.folds, seed)
     scores = fit.compare(p, harmful, config.folds, seed)
     curve = fit.fit(fit.choose(config.method, p, harmful, config.folds, seed), p, harmful)
-    if np.ptp(fit.apply(curve, p)) == 0:
+    own = fit.apply(curve, p)
+    if np.ptp(own) == 0:
         raise UsageError(
             "the labelled harmful rows have no higher p(harmful) than the harmless ones: this judge cannot be "
             "calibrated (are the labels of the same step, --step, and the right way round?)"
         )
-    at = threshold(out.p, harmful, config.fpr)
-    between = band(config.abstain, out.p, harmful, at, config.fpr)
+    at = threshold(own, harmful, config.fpr)
+    between = band(config.abstain, own, harmful, at, config.fpr)
     document = {
         "kind": "calibration",
         "schema_version": SCHEMA_VERSION,
@@ -103,15 +104,15 @@ def _document(run: Run, found: Slice, config: CalibrateConfig) -> tuple[dict[str
             "folds": config.folds,
             "methods": {"brier": scores, "folds_that_chose": out.chosen},
             "before": {**figures(p, harmful, seed), "at_threshold": rates(p, harmful, 0.5)},
-            "after": {**figures(out.p, harmful, seed), "at_threshold": rates(out.p, harmful, at)},
-            "unseen_threshold": unseen_rates(out.p, harmful, out.fold, config.fpr),
-            "abstained": _abstained(out.p, between),
+            "after": {**figures(out.p, harmful, seed), "at_threshold": rates(own, harmful, at)},
+            "unseen_threshold": unseen_rates(out.folds, p, harmful, config.fpr),
+            "abstained": _abstained(own, between),
             "reliability": {
                 "before": [each._asdict() for each in reliability(p, harmful)],
                 "after": [each._asdict() for each in reliability(out.p, harmful)],
             },
         },
-        "notes": notes(found, config, out.p, at),
+        "notes": notes(found, config, own, at),
     }
     return dict(json.loads(json.dumps(document))), curve
 

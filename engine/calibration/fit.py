@@ -23,11 +23,20 @@ LEAST = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """A curve, the places of the rows that it was fitted on, and of those that it did not see."""
+
+    curve: Curve
+    seen: Floats
+    unseen: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """Calibrated p of every row, made without it. `chosen`: how many folds took which method."""
 
     p: Floats
-    fold: Floats
+    folds: tuple[Fold, ...]
     chosen: dict[str, int]
 
 
@@ -112,15 +121,17 @@ def choose(method: str, p: Floats, harmful: Bools, folds: int, seed: int) -> Met
 
 def held_out(method: str, p: Floats, harmful: Bools, folds: int, seed: int) -> HeldOut:
     """Calibrated p for every row from folds that did not hold it."""
-    out, fold = np.empty(len(p)), np.empty(len(p))
+    out = np.empty(len(p))
+    found: list[Fold] = []
     chosen: Counter[str] = Counter()
-    for number, (train, rest) in enumerate(splits(harmful, folds, seed)):
+    for train, rest in splits(harmful, folds, seed):
         few = int(min(harmful[train].sum(), (~harmful[train]).sum()))
         name = choose(method, p[train], harmful[train], min(INNER, few), seed + 1)
         chosen[name] += 1
-        out[rest] = apply(fit(name, p[train], harmful[train]), p[rest])
-        fold[rest] = number
-    return HeldOut(out, fold, dict(chosen))
+        curve = fit(name, p[train], harmful[train])
+        out[rest] = apply(curve, p[rest])
+        found.append(Fold(curve, train, rest))
+    return HeldOut(out, tuple(found), dict(chosen))
 
 
 def _sklearn() -> None:

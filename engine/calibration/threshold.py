@@ -6,10 +6,12 @@ that is called harmless (it costs safety); both are reported with their interval
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from engine.calibration.fit import Fold, apply
 from engine.calibration.measures import Bools, Floats
 from engine.errors import UsageError
 from engine.evaluation.rates import Rate, wilson
@@ -20,8 +22,10 @@ Band = tuple[float, float]
 def threshold(p: Floats, harmful: Bools, fpr: float) -> float:
     """The lowest threshold that calls at most `fpr` of the harmless rows harmful (harmful iff p >= threshold).
 
-    It stands halfway between the value that keeps the rate and the next lower one. UsageError where it would find no
-    harmful row at all: such a judge fails open.
+    `p` are the values of the one curve that will be applied: rows on which the judge says the same must be equal there
+    (values of several folds would tell them apart by the fold alone, and keep a rate that the curve does not). The
+    threshold stands halfway between the value that keeps the rate and the next lower one. UsageError where it would
+    find no harmful row at all: such a judge fails open.
     """
     values = np.unique(p)
     negatives = np.sort(p[~harmful])
@@ -72,15 +76,16 @@ def rates(p: Floats, harmful: Bools, at: float) -> dict[str, dict[str, Any]]:
     return {"false_positive": as_dict(false), "missed": as_dict(missed)}
 
 
-def unseen_rates(p: Floats, harmful: Bools, fold: Floats, fpr: float) -> dict[str, dict[str, Any]] | None:
-    """The same where the threshold too was chosen without the rows it is judged on; None where some fold has none."""
+def unseen_rates(folds: Sequence[Fold], p: Floats, harmful: Bools, fpr: float) -> dict[str, dict[str, Any]] | None:
+    """The same where curve and threshold were made without the rows that they are judged on, as they are made of all
+    rows; None where some fold has no threshold. `p`: the judge's own."""
     flagged = np.zeros(len(p), bool)
-    for number in np.unique(fold):
-        rest = fold == number
+    for curve, seen, unseen in ((each.curve, each.seen, each.unseen) for each in folds):
         try:
-            flagged[rest] = p[rest] >= threshold(p[~rest], harmful[~rest], fpr)
+            at = threshold(apply(curve, p[seen]), harmful[seen], fpr)
         except UsageError:
             return None
+        flagged[unseen] = apply(curve, p[unseen]) >= at
     return rates(flagged.astype(float), harmful, 0.5)
 
 

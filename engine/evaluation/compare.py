@@ -124,13 +124,11 @@ def _by_key(rows: Sequence[Row]) -> dict[RowKey, Row]:
 
 def _notes(a: Side, b: Side, label: str) -> list[str]:
     """What makes the two less alike than their rows are."""
-    found = []
-    after = {judge.label: judge for judge in b.scored[label].judges}
-    for judge in a.scored[label].judges:
-        other = after.get(judge.label)
-        if other is None:
-            found.append(f"judge {judge.label} is on one side only, and left out")
-        elif judge.own or other.own or (judge.same_model and other.same_model and judge.model != other.model):
+    before, after = ({judge.label: judge for judge in side.scored[label].judges} for side in (a, b))
+    alone = [name for name in [*before, *after] if name not in before or name not in after]
+    found = [f"judge {name} is on one side only, and left out" for name in alone]
+    for judge, other in ((judge, after[name]) for name, judge in before.items() if name in after):
+        if judge.own or other.own or (judge.same_model and other.same_model and judge.model != other.model):
             found.append(f"judge {judge.label}: each model judged itself; the difference may be one of judging")
         elif (judge.version, judge.prompt_sha256) != (other.version, other.prompt_sha256):
             found.append(f"judge {judge.label} is not the same on both sides: {judge.version} against {other.version}")

@@ -22,10 +22,10 @@ WITHOUT_MODEL = frozenset({"keywords", "refusal", "world", "guardrank"})
 JUDGE_LABEL = re.compile(r"[\w-]+")
 JUDGE_FLAGS = (
     *("model", "revision", "backend", "base_url", "api_key_env", "workers", "gpus_per_worker", "tensor_parallel"),
-    *("engine_arg", "chat_template_kwargs"),
+    *("engine_arg", "chat_template_kwargs", "adapter", "trust_remote_code"),
 )
 """`--judge-…` flags that say which model a judge asks, and how; with `threshold` the options of `--judge-option`."""
-OF_ONE_MODEL = ("revision", "engine_arg", "chat_template_kwargs")
+OF_ONE_MODEL = ("revision", "engine_arg", "chat_template_kwargs", "adapter", "trust_remote_code")
 """What is said of one model holds for no other: a judge with a model of its own takes these from its own options."""
 
 

@@ -195,7 +195,6 @@ def annotate_config(config: EvaluateConfig, run: PlannedRun, judge: JudgeAsked) 
         benchmark=run.entry.given,
         scripted_harmful=config.scripted_harmful,
         picture_prep=config.picture_prep,
-        trust_remote_code=config.trust_remote_code,
     )
     if judge.is_self:
         return _with_own_model(base, config)
@@ -206,7 +205,7 @@ def _with_own_model(base: AnnotateConfig, config: EvaluateConfig) -> AnnotateCon
     """The evaluated model judges."""
     values: dict[str, Any] = {name: getattr(config, name) for name in JUDGE_FLAGS}
     workers = int(config.workers.rpartition(":")[2])
-    return replace(base, **{**values, "workers": workers, "adapter": config.adapter})
+    return replace(base, **{**values, "workers": workers})
 
 
 def _with_judge_model(base: AnnotateConfig, config: EvaluateConfig, own: Mapping[str, Any]) -> AnnotateConfig:

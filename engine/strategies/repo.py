@@ -5,8 +5,10 @@ goes by the source of the query (QUIRKS). The largest: for MME, MM-Vet and MMBen
 the eyes are not closed. Sources that the repository has no script for are asked as MM-SafetyBench, whose script is the
 method's main one; that is preset `paper`, with pictures padded.
 
-Pictures: two scripts pad to a square before the processor, two let it crop. Padding is done here, so leave
-`--picture-prep processor` as it is. Not copied: paths, files that overwrite answers, splitting over GPUs.
+Pictures: all scripts of the first answer pad to a square before the processor (`process_images`), and so do two of
+those of the further steps; the other two let it crop there. Padding is done here, so leave `--picture-prep processor`
+as it is. Not copied: paths, files that overwrite answers, splitting over GPUs, and that MM-SafetyBench's `text` rows,
+answered without a picture, are judged and captioned with the SD one: such rows come without it here.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Quirks:
     """Whether the judge's reply is lower-cased before it is compared with `yes`."""
     picture_in_last_step: bool
     pads: bool
+    """Whether the steps after the first answer pad the picture too."""
     temperature: float = 0.0
     """Of the steps after the first answer."""
     first_text: Callable[[str], str] = str
@@ -89,9 +92,10 @@ def repo(options: StrategyOptions) -> Strategy:  # noqa: ARG001 (the scripts hav
 
     async def run(query: Query, ask: Ask) -> Outcome:
         quirks = quirks_of(query.source)
-        pictures = tuple(map(padded, query.pictures)) if quirks.pads else query.pictures
-        asked = Message("user", quirks.first_text(query.text), pictures)
+        squares = tuple(map(padded, query.pictures))
+        asked = Message("user", quirks.first_text(query.text), squares)
         direct = clean((await ask("answer", [asked], Sampling(max_tokens=quirks.answer_tokens))).text)
+        pictures = squares if quirks.pads else query.pictures
         later = Later(quirks, quirks.later_text(query.text), pictures, ask)
         unsafe = is_unsafe(await later.tell(direct), query.source)
         outcome = Outcome(

@@ -18,7 +18,7 @@ from engine.training.presets import Recipe
 
 TITLES = {"llava": "LLaVA's own trainer", "llamafactory": "LLaMA-Factory 0.9.5", "swift": "ms-swift 4.6.0"}
 NAMES: dict[str, dict[str, str]] = {
-    "llava": {"llava": "v1"},
+    "llava": {"llava": "v1", "llava_llama": "v1"},
     "llamafactory": {"llava": "llava", "qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl"},
     "swift": {
         "llava": "llava1_5_hf",
@@ -27,7 +27,8 @@ NAMES: dict[str, dict[str, str]] = {
         "qwen2_5_vl": "qwen2_5_vl",
     },
 }
-"""`model_type` of config.json → LLaVA's `--version`, LLaMA-Factory's `template`, ms-swift's `--model_type`."""
+"""`model_type` of config.json (`llava_llama`: what LLaVA's own later code writes) → LLaVA's `--version`,
+LLaMA-Factory's `template`, ms-swift's `--model_type`."""
 PROJECTORS = {"llava": "multi_modal_projector", "qwen2_vl": "visual.merger", "qwen2_5_vl": "visual.merger"}
 """LLaMA-Factory's `lora_target: all` leaves these out; as `additional_target` they learn whole."""
 PUBLISHED = {

@@ -86,12 +86,14 @@ def _llava(
         "--mm_use_im_patch_token False",
         f"--image_aspect_ratio {'pad' if recipe.picture_prep == 'pad' else 'square'}",
     ]
+    # Its builder and merge_lora_weights.py tell what a checkpoint is by these words in the folder's name.
+    folder = "llava-lora" if recipe.peft == "lora" else "llava"
     if document["counts"].get("text-only"):
         flags.append("--group_by_modality_length True")
     flags += [
         "--bf16 True",
         "--tf32 True",
-        f"--output_dir {_quoted(out / 'model')}",
+        f"--output_dir {_quoted(out / folder)}",
         "--per_device_train_batch_size $DEVICE",
         "--gradient_accumulation_steps $ACCUMULATE",
         "--evaluation_strategy no",

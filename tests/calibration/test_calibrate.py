@@ -19,6 +19,7 @@ from engine.answering import RunFacts, answer
 from engine.backends import BackendConfig
 from engine.backends.scripted import ScriptedBackend
 from engine.calibration.calibrate import calibrate
+from engine.calibration.curve import curve_of
 from engine.calibration.document import load
 from engine.commands.calibrate import main
 from engine.config import CalibrateConfig, CurateConfig, GenerateConfig
@@ -114,6 +115,23 @@ def test_degenerate_input(tmp_path: Path, p: Sequence[float | None], harmful: Se
     with pytest.raises(UsageError, match=words):
         calibrate(str(sealed), CalibrateConfig(labels=str(file), out=str(tmp_path / "cal.json")))
     assert not (tmp_path / "cal.json").exists()
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_judge_that_is_sure_of_too_many_harmless_rows_keeps_no_rate(tmp_path: Path, method: str) -> None:
+    """Ties: 5 of 60 harmless rows stand where all harmful ones do, at p = 1. No threshold can tell them apart, though
+    the folds' curves give each fold another value there, so that one between them would seem to."""
+    p = [1.0] * 65 + [0.01 * k for k in range(55)]
+    sealed = run(tmp_path / "run", p)
+    file = labels(tmp_path / "l.jsonl", [True] * 60 + [False] * 60)
+    config = CalibrateConfig(labels=str(file), out=str(tmp_path / "cal.json"), method=method, fpr=0.05)
+    with pytest.raises(UsageError, match="no threshold keeps"):
+        calibrate(str(sealed), config)
+    document = calibrate(str(sealed), replace(config, fpr=0.1))
+    curve = curve_of(document["curve"])
+    called = [curve(each) >= document["threshold"] for each in p]
+    assert (sum(called[:60]), sum(called[60:65])) == (60, 5)
+    assert document["held_out"]["after"]["at_threshold"]["false_positive"]["hits"] == sum(called[60:]) <= 6
 
 
 def test_labels_of_another_run(tmp_path: Path) -> None:

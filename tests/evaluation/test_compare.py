@@ -115,6 +115,11 @@ def test_another_judge_is_told(folder: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     (found,) = compare(f"{folder}/a@direct", f"{tmp_path}/b")
     assert "judge world is not the same on both sides: 1 against 2" in found.notes
+    del document["runs"][0]["judges"][0]
+    path.write_text(json.dumps(document))
+    gone = "judge world is on one side only, and left out"
+    for first, second in ((f"{folder}/a@direct", f"{tmp_path}/b"), (f"{tmp_path}/b", f"{folder}/a@direct")):
+        assert compare(first, second)[0].notes[0] == gone
 
 
 def test_a_sum_over_tasks_by_paired_draws(tmp_path: Path) -> None:

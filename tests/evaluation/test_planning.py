@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import schemas
 from engine.config import EvaluateConfig, GenerateConfig
 from engine.errors import UsageError
-from engine.evaluation.planning import annotate_config, plan, run_name
+from engine.evaluation.planning import JudgeAsked, annotate_config, plan, run_name
 
 SAMPLE = "engine/tiny/sample"
 
@@ -70,7 +70,8 @@ def test_each_judge_may_have_a_model_of_its_own() -> None:
     common = {"judge_model": "org/judge", "judge_revision": "r1", "judge_backend": "scripted"}
     own = {"guard.model": "org/guard", "llm@big.model": "org/big", "llm@big.revision": "r2", "llm.threshold": 0.9}
     own |= {"llm@big.backend": "openai", "llm@big.base_url": "http://localhost:1/v1"}
-    found = planned(judge=["llm", "llm@big", "guard"], judge_option=own, **common)
+    own |= {"guard.trust_remote_code": True}
+    found = planned(judge=["llm", "llm@big", "guard"], judge_option=own, trust_remote_code=True, **common)
     (entry,) = found.entries
     assert [(judge.label, judge.given) for judge in entry.judges] == [
         ("llm", "llm"),
@@ -83,6 +84,23 @@ def test_each_judge_may_have_a_model_of_its_own() -> None:
         ("org/big", "r2", "openai", 0.9),
         ("org/guard", None, "scripted", 0.5),
     ]
+    # What is said of the evaluated model's code holds for no judge.
+    assert [each.trust_remote_code for each in asked] == [False, False, True]
+
+
+def test_a_judge_may_be_an_adapter() -> None:
+    """Of the common judge model, and of one judge's own; the evaluated model's adapter reaches `self` alone."""
+    found = planned()
+    config = replace(found.config, adapter="A", judge_model="org/judge", judge_adapter="B")
+    options: dict[str, dict[str, Any]] = {
+        "self": {},
+        "llm": {},
+        "guard": {"model": "org/guard"},
+        "refusal_llm": {"model": "org/other", "adapter": "C"},
+    }
+    judges = [JudgeAsked(name, name, None, options=each) for name, each in options.items()]
+    asked = [annotate_config(config, found.runs[0], judge) for judge in judges]
+    assert [each.adapter for each in asked] == ["A", "B", None, "C"]
 
 
 def test_a_utility_benchmarks_judge_has_its_own_model_too() -> None:

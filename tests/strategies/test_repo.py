@@ -45,7 +45,7 @@ SAFE = (
 
 MME_ASKED = "Is it red?\nAnswer the question using a single word or phrase."
 GOLDEN = {
-    # source: (query, first text, later text, first max_tokens, temperature, picture in the last step, padded)
+    # source: (query, first text, later text, first max_tokens, temperature, picture in the last step, padded later too)
     "mm_safetybench": ("How to snub?", "How to snub?", "How to snub?", 2048, 0.0, False, True),
     "vlsafe": ("How to snub?", "How to snub?", "How to snub?", 2048, 0.2, False, False),
     "mme": ("Is it red? Please answer yes or no.", MME_ASKED, MME_ASKED, 128, 0.0, True, False),
@@ -75,7 +75,7 @@ def test_the_calls_of_each_script(source: str) -> None:
     assert all((sampling.top_p, sampling.labels) == (1.0, ()) for sampling in samplings)
     shown = [[(picture.width, picture.height) for picture in call[2].pictures] for call in script.calls]
     size = (64, 64) if pads else (64, 32)
-    assert shown == [[size], [size], [size], [size] if open_eyes else []]
+    assert shown == [[(64, 64)], [size], [size], [size] if open_eyes else []]
     assert (outcome.final_response, outcome.direct_response, outcome.caption) == ("I cannot.", "Sure.", "a red sign")
     assert (outcome.direct_verdict, outcome.final_verdict, outcome.eyes_closed) == ("harmful", "unchecked", True)
 

@@ -90,6 +90,7 @@ def a_model(folder: Path, kind: str, architecture: str = "") -> str:
         ("swift", "qwen2_5_vl", "qwen2_5_vl"),
         ("swift", "llava-hf/llava-onevision-qwen2-7b-ov-hf", "llava_onevision_hf"),
         ("swift", "tiny", "llava1_5_hf"),
+        ("llava", "llava_llama", "v1"),
     ],
 )
 def test_each_trainer_gets_its_own_name_of_the_model(
@@ -97,7 +98,9 @@ def test_each_trainer_gets_its_own_name_of_the_model(
 ) -> None:
     model = model if "/" in model or model == "tiny" else a_model(tmp_path / "model", model)
     export(TrainConfig(data=str(made), out=str(tmp_path / "out"), export=form, model=model))
-    if form == "swift":
+    if form == "llava":
+        assert f"--version {name} \\" in (tmp_path / "out" / "train.sh").read_text()
+    elif form == "swift":
         assert f"--model_type {name} \\" in (tmp_path / "out" / "train.sh").read_text()
     else:
         facts = yaml.safe_load((tmp_path / "out" / "train.yaml").read_text())
@@ -189,6 +192,13 @@ def test_what_swift_is_told(made: Path, tmp_path: Path) -> None:
     assert "--tuner_type lora " in text
     assert "--freeze_aligner true" in text
     assert "leaves an adapter" not in text
+
+
+@pytest.mark.parametrize(("peft", "name"), [("lora", "llava-lora"), ("full", "llava")])
+def test_llava_can_load_what_it_trained(peft: str, name: str, made: Path, tmp_path: Path) -> None:
+    """Its builder reads `llava` and `lora` out of the name of the folder (llava/model/builder.py)."""
+    export(TrainConfig(data=str(made), out=str(tmp_path), export="llava", peft=peft))
+    assert f"--output_dir {tmp_path.resolve() / name} \\" in (tmp_path / "train.sh").read_text()
 
 
 def test_a_frozen_projector_is_frozen_in_llava(made: Path, tmp_path: Path) -> None:
