@@ -94,6 +94,17 @@ def test_noise_by_hand() -> None:
     assert asd.value + par.value == pytest.approx(1)
 
 
+def test_noise_answers_that_are_no_letter() -> None:
+    """Upstream's exact match: right, and not unread. Nothing is no answer."""
+    rows = [
+        *pair("noise-injection", 0, ("Yes", " Yes\n"), "Yes"),
+        *pair("noise-injection", 1, ("C", "Yes, it is."), "C"),
+        *pair("noise-injection", 2, ("", ""), ""),
+    ]
+    asd = scored(rows)["asd", "noise-injection"]
+    assert (asd.hits, asd.n, asd.unparsed) == (1, 2, 2)
+
+
 def test_noise_without_a_right_answer() -> None:
     """Upstream divides by zero here."""
     found = scored(pair("noise-injection", 0, ("B", "A")))
