@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,40 @@ def test_models_of_another_kind_are_refused(tmp_path: Path) -> None:
         ask(RewardBackend(BackendConfig("transformers", str(base))), TURNS)
     with pytest.raises(UsageError):
         ask(ClipBackend(BackendConfig("transformers", str(base))), TURNS)
+
+
+GATED = """
+import torch
+from transformers import LlamaModel, LlamaPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class LlamaForGatedReward(LlamaPreTrainedModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.regression_layer = torch.nn.Linear(config.hidden_size, 3, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return SequenceClassifierOutput(logits=self.regression_layer(hidden[:, -1]).mean(-1))
+"""
+"""ArmoRM's shape: a class in the model's folder whose `logits` are one gated score a row."""
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_reward_by_code_of_its_own_is_refused(tmp_path: Path, trust: bool) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = reward(tmp_path / "gated")
+    (folder / "modeling_gated.py").write_text(GATED)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_gated.LlamaForGatedReward"}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    weights["regression_layer.weight"] = weights.pop("score.weight").repeat(3, 1)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    asked = BackendConfig("transformers", str(folder), trust_remote_code=trust)
+    with pytest.raises(UsageError, match=r"\(as ArmoRM's\) is not supported"):
+        ask(RewardBackend(asked), TURNS)
