@@ -12,7 +12,7 @@ import pytest
 
 from engine.backends.base import BackendConfig
 from engine.backends.scores import ClipBackend, RewardBackend, ScoreBackend
-from engine.errors import UsageError
+from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Sampling
 from tests.backends.conftest import picture
 from tests.backends.tiny_scores import CHAT, clip, reward
@@ -92,6 +92,18 @@ def test_models_of_another_kind_are_refused(tmp_path: Path) -> None:
         ask(ClipBackend(BackendConfig("transformers", str(base))), TURNS)
 
 
+def test_a_lost_accelerator_ends_the_worker_and_not_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the other backends: each later row would fail alike."""
+    import torch
+
+    def lost(self: RewardBackend, jobs: object) -> list[float]:
+        raise torch.AcceleratorError("an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr(RewardBackend, "_scores", lost)
+    with pytest.raises(EngineDeadError, match=r"the accelerator failed: an illegal memory access was encountered$"):
+        ask(RewardBackend(BackendConfig("transformers", str(reward(tmp_path / "m")))), TURNS)
+
+
 GATED = """
 import torch
 from transformers import LlamaModel, LlamaPreTrainedModel
@@ -113,7 +125,7 @@ class LlamaForGatedReward(LlamaPreTrainedModel):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_a_reward_by_code_of_its_own_is_refused(tmp_path: Path, trust: bool) -> None:
+def test_a_reward_by_code_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = reward(tmp_path / "gated")
@@ -124,6 +136,8 @@ def test_a_reward_by_code_of_its_own_is_refused(tmp_path: Path, trust: bool) -> 
     weights = load_file(folder / "model.safetensors")
     weights["regression_layer.weight"] = weights.pop("score.weight").repeat(3, 1)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     asked = BackendConfig("transformers", str(folder), trust_remote_code=trust)
-    with pytest.raises(UsageError, match=r"\(as ArmoRM's\) is not supported"):
+    found = "LlamaForGatedReward is code of its own" if trust else "holds no classification layer"
+    with pytest.raises(UsageError, match=rf"{found}.*\(as ArmoRM's\) is not supported"):
         ask(RewardBackend(asked), TURNS)
