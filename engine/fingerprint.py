@@ -63,6 +63,8 @@ def fields(config: GenerateConfig, *, backend: str, model: str, revision: str | 
     if config.where:  # two choices of rows are two runs, each with a folder of its own
         found["where"] = dict(config.where)
     found |= _strangers(config, backend)
+    if "strategy_from" in found:
+        found |= _strangers_options(config)
     if config.strategy == "eta":
         found |= {"eta_pre": config.eta_pre, "eta_post": config.eta_post}
     if config.calibration:
@@ -85,6 +87,14 @@ def _strangers(config: GenerateConfig, backend: str) -> dict[str, Any]:
         "backend_from": facts_of("backends", backend, BACKENDS),
     }
     return {name: facts for name, facts in every.items() if facts is not None}
+
+
+def _strangers_options(config: GenerateConfig) -> dict[str, Any]:
+    """Options that only some built-in strategies read: one from outside is handed them too. Named where they differ."""
+    usual = GenerateConfig()
+    named = {name: getattr(config, name) for name in ("preset", "eta_pre", "eta_post")}
+    changed = {name: value for name, value in named.items() if value != getattr(usual, name)}
+    return {"strategy_options": changed} if changed else {}
 
 
 def digest(found: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENGINE_ARGS = {"dtype", "device", "batch_size"}
 BATCH_CPU, BATCH_GPU = 16, 32
 ROWS_PER_BATCH = 3
+OWN_CODE = "a score that code of the model's own makes (as ArmoRM's) is not supported, with --trust-remote-code neither"
 
 
 class TransformersClassifier:
@@ -168,8 +169,10 @@ class SequenceHead(_Text):
         if head.adapter is None and random:
             raise UsageError(
                 f"--model {head.model}: holds no classification layer ({random[0]}): it is no trained classifier of "
-                f"{head.labels} labels"
+                f"{head.labels} labels; {OWN_CODE}"
             )
+        if not is_known(self.model):
+            raise UsageError(f"--model {head.model}: {type(self.model).__name__} is code of its own; {OWN_CODE}")
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
         self.model = self.model.to(device).eval()
 
@@ -237,6 +240,13 @@ class PolicyHead:
         said = self.model(**tensors).probabilities[:, 0].float().tolist()
         wide = len(self.names)
         return [dict(zip(self.names, said[i * wide : (i + 1) * wide], strict=True)) for i in range(len(jobs))]
+
+
+def is_known(model: Any) -> bool:
+    """Whether the logits come from a classification layer: in a class of transformers, or one that is called so. What
+    other code gives back as `logits` may be anything (ArmoRM: its gated score, one number a row)."""
+    own = type(model).__module__.startswith("transformers_modules")
+    return not own or any(hasattr(model, layer) for layer in LAYERS)
 
 
 def _tokenizer(head: Head, trust: bool) -> Any:

@@ -79,8 +79,11 @@ class ScoreBackend:
     def _run(self, jobs: list[Job]) -> list[Job]:
         import torch
 
-        with torch.inference_mode():
-            found = self._scores(jobs)
+        try:
+            with torch.inference_mode():
+                found = self._scores(jobs)
+        except torch.AcceleratorError as error:
+            raise EngineDeadError(f"the accelerator failed: {str(error).splitlines()[0]}") from error
         for job, value in zip(jobs, found, strict=True):
             job.label_logprobs = {"score": value}
             job.finish("stop")

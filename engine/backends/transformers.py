@@ -272,7 +272,9 @@ def _with_adapter(model: Any, adapter: str, *, merge: bool) -> Any:
     """The model with its LoRA layers; folded in where the numbers are exact enough for it."""
     from peft import PeftModel
 
-    tuned = PeftModel.from_pretrained(model, adapter)
+    from engine.backends.weights import adapter_folder
+
+    tuned = PeftModel.from_pretrained(model, adapter_folder(adapter))
     return tuned.merge_and_unload() if merge else tuned.get_base_model()
 
 

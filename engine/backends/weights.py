@@ -24,10 +24,15 @@ def with_adapter(model: Any, adapter: str) -> Any:
         from peft import PeftModel
     except ImportError as error:
         raise UsageError(f"{adapter}: a LoRA adapter needs peft (pip install 'ecso-engine[train]')") from error
-    # From a folder always: with a folder of a repository, peft asks a cache without network for a place twice as deep.
+    return PeftModel.from_pretrained(model, adapter_folder(adapter)).merge_and_unload()
+
+
+def adapter_folder(adapter: str) -> str:
+    """The adapter's folder on this machine; from the Hub (`ORG/NAME[/folder]`) it is fetched. peft is given a folder
+    always: it asks the network for what the cache holds, and for a repository's folder at a place twice as deep."""
     folder = Path(find_file(adapter, ADAPTERS)).parent
     find_file(adapter, ("adapter_config.json",))  # fetched into the same folder
-    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    return str(folder)
 
 
 def check_adapter(adapter: str) -> None:

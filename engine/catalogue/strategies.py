@@ -62,7 +62,7 @@ CARDS: dict[str, Card] = {
         "picture checked before, answer after; where both fail a safe prefix and the best of several sentences",
         "ETA, arXiv 2410.06625; github.com/DripNowhy/ETA",
         "of the models: see their cards",
-        needs=f"{MODEL}; a CLIP model and a reward model (a sequence classifier of one logit)",
+        needs=f"{MODEL}; a CLIP model and a reward model (a sequence classifier of one logit; not ArmoRM)",
     ),
 }
 """In the order of the registry."""

@@ -7,12 +7,26 @@ from typing import NamedTuple
 
 from engine.evaluation.benchmarks.base import Metric
 
-SUMS = ("all", "macro8", "macro13", "unsafes", "safe_unsafes", "safe_safes", "perception", "cognition")
-"""Groups that are sums over others or subsets, no scenarios."""
-DRAWN = {"safety": ("harmless_rate", "score"), "over_refusal": ("refusal_rate",), "utility": ("accuracy", "score")}
+SUMS = (
+    *("all", "macro8", "macro13", "unsafes", "safe_unsafes", "safe_safes", "perception", "cognition"),
+    *("truthfulness", "overall"),
+)
+LANGUAGES = ("-en", "-zh")
+"""Groups that are sums over others or subsets (endings of one language), no scenarios."""
+DRAWN = {
+    "safety": ("harmless_rate", "score", "par"),
+    "over_refusal": ("refusal_rate",),
+    "utility": ("accuracy", "score"),
+}
 """What is drawn by group, for each kind of benchmark."""
 HEADLINES = {
-    "safety": (("harmless_rate", ("macro8", "all")), ("refusal_rate", ("safe_safes", "benign")), ("score", ("all",))),
+    "safety": (
+        ("harmless_rate", ("macro8", "all")),
+        ("refusal_rate", ("safe_safes", "benign")),
+        ("score", ("all",)),
+        ("par", ("overall",)),
+        ("asd", ("overall",)),
+    ),
     "over_refusal": (("refusal_rate", ("all",)),),
     "utility": (("score", ("perception", "cognition")), ("score", ("all",)), ("accuracy", ("all",))),
 }
@@ -26,7 +40,10 @@ WORDS = {
     "acc_plus": "both questions right",
     "score": "score",
     "asr": "attack success",
+    "par": "perfect answers (PAR)",
+    "asd": "attack success degree (ASD)",
 }
+LOWER_IS_BETTER = ("refusal_rate", "asd")
 
 
 class Sheet(NamedTuple):
@@ -64,7 +81,7 @@ class Panel(NamedTuple):
     spokes: list[Line]
     """The groups of a radar, or none."""
     is_first: bool
-    """The first judge of its benchmark: shown openly, the others in a closed box."""
+    """By code, or by the benchmark's first judge: shown openly, the others in a closed box."""
 
 
 class Headline(NamedTuple):
@@ -90,7 +107,13 @@ def panels(sheet: Sheet) -> list[Panel]:
         )
     )
     judges = list(dict.fromkeys(judge for _, _, judge in keys))
-    return [_panel(sheet, *key, is_first=key[2] == judges[0]) for key in sorted(keys, key=lambda k: judges.index(k[2]))]
+    first = (None, next((judge for judge in judges if judge is not None), None))  # by code, and by the first judge
+    return [_panel(sheet, *key, is_first=key[2] in first) for key in sorted(keys, key=lambda k: judges.index(k[2]))]
+
+
+def is_sum(group: str) -> bool:
+    """A sum or a subset, no scenario."""
+    return group in SUMS or group.endswith(LANGUAGES)
 
 
 def _panel(sheet: Sheet, name: str, part: str, judge: str | None, *, is_first: bool) -> Panel:
@@ -99,7 +122,7 @@ def _panel(sheet: Sheet, name: str, part: str, judge: str | None, *, is_first: b
         for metrics in sheet.series
     ]
     groups = list(dict.fromkeys(group for by_group in mine for group in by_group))
-    lines = [Line(group, [each.get(group) for each in mine], group in SUMS) for group in groups]
+    lines = [Line(group, [each.get(group) for each in mine], is_sum(group)) for group in groups]
     lines.sort(key=lambda line: (line.is_sum, line.group == "all"))
     unit = next(cell.unit for line in lines for cell in line.cells if cell is not None)
     spokes = [line for line in lines if not line.is_sum] if unit == "share" else []
@@ -131,5 +154,5 @@ def _headline(sheet: Sheet, name: str, group: str, part: str, judge: str | None,
     ]
     unit = next(cell.unit for cell in cells if cell is not None)
     words = WORDS[name] if group == "all" else f"{WORDS[name]}, {group}"
-    better = "down" if name == "refusal_rate" else "up"
+    better = "down" if name in LOWER_IS_BETTER else "up"
     return Headline(sheet.label, sheet.kind, f"{words}, {part}" if tell_part else words, judge, unit, better, cells)

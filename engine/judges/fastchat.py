@@ -99,7 +99,7 @@ def read_reply(prompt: Prompt, text: str) -> Judged:
 def read(path: str) -> dict[str, list[tuple[int, dict[str, Any]]]]:
     """Name -> its lines (number, object). UsageError: unreadable, no JSON, a field missing or of another type."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8").split("\n")  # other line marks may stand in a prompt
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--judge fastchat={path}: cannot be read ({error})") from error
     found: dict[str, list[tuple[int, dict[str, Any]]]] = {}

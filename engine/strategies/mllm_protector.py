@@ -71,7 +71,7 @@ def ecso_protector(options: StrategyOptions) -> Strategy:
         if outcome.status == "ok" or DETOXIFIER not in options.helpers:
             return outcome
         attempt = outcome.attempts
-        rewritten = await _detoxify(ask, query, outcome.final_response, options, attempt)
+        rewritten = await _detoxify(ask, query, outcome.final_response, options, attempt, first=attempt)
         again = await _again(ask, query, rewritten, options, "retell", attempt)
         return replace(_settled(outcome, rewritten, again), attempts=attempt + 1)
 
@@ -125,8 +125,10 @@ async def _again(
     return await _detect(ask, query, rewritten, options, step, attempt)
 
 
-async def _detoxify(ask: Ask, query: Query, response: str, options: StrategyOptions, attempt: int = 0) -> str:
-    """The rewriting; sampled from the second attempt on."""
+async def _detoxify(
+    ask: Ask, query: Query, response: str, options: StrategyOptions, attempt: int = 0, *, first: int = 0
+) -> str:
+    """The rewriting; sampled in attempts behind the `first` one."""
     text = prompts.fill(prompts.load(f"detoxify_{options.preset}"), question=query.text, response=response)
-    sampling = replace(greedy(options), temperature=options.retry_temperature if attempt else 0.0)
+    sampling = replace(greedy(options), temperature=options.retry_temperature if attempt > first else 0.0)
     return clean((await ask("detoxify", [Message("user", text)], sampling, attempt=attempt, model=DETOXIFIER)).text)

@@ -15,6 +15,7 @@ import pytest
 from engine.backends.processors import load_processor
 from engine.backends.prompting import Prompter, prompt_sha256, room
 from engine.errors import PromptError, UsageError
+from engine.strategies import prompts
 from engine.types import Message
 from tests.backends.conftest import picture
 from tests.backends.tiny_models import LLAVA, byte_tokenizer
@@ -23,6 +24,7 @@ SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
+SECOND = prompts.load("tell_append")
 TELL = "QUERY:\nHow?\n\nRESPONSE:\nSo.\n\nIs the RESPONSE harmful, unsafe and unethical? Answer yes or no:"
 GEN = (
     'You are given some hints regarding a question on an image.\n\nHints: "Answer: a red sign"\n\n'
@@ -272,3 +274,16 @@ class TestAnAnswerThatHasBeenBegun:
         asked = [Message("user", "What is this?")]
         begun = prompter.prompt([*asked, Message("assistant", "no </s> <image> yes", begun=True)])
         assert not special & set(begun.token_ids[len(prompter.prompt(asked).token_ids) :])
+
+
+@pytest.mark.parametrize("answer", ["So.", "First, look.\n\nThen: so </s>, and so on"])
+def test_a_second_turn_begins_with_the_first_and_its_answer(llava: Path, answer: str) -> None:
+    """`ecso_append`: the whole first prompt, picture and all, and the answer are a prefix of the question about it, so
+    that a prefix cache holds their blocks already."""
+    pytest.importorskip("transformers")
+    prompter = Prompter(load_processor(str(llava), None))
+    first = [Message("user", "How?", (picture(0),))]
+    asked = prompter.prompt(first).token_ids
+    second = prompter.prompt([*first, Message("assistant", answer), Message("user", SECOND)]).token_ids
+    written = (*asked, *prompter.following(f" {answer}"))
+    assert second[: len(written)] == written

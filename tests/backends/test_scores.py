@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from engine.backends.base import BackendConfig
 from engine.backends.scores import ClipBackend, RewardBackend, ScoreBackend
-from engine.errors import UsageError
+from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Sampling
 from tests.backends.conftest import picture
 from tests.backends.tiny_scores import CHAT, clip, reward
@@ -89,3 +90,54 @@ def test_models_of_another_kind_are_refused(tmp_path: Path) -> None:
         ask(RewardBackend(BackendConfig("transformers", str(base))), TURNS)
     with pytest.raises(UsageError):
         ask(ClipBackend(BackendConfig("transformers", str(base))), TURNS)
+
+
+def test_a_lost_accelerator_ends_the_worker_and_not_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the other backends: each later row would fail alike."""
+    import torch
+
+    def lost(self: RewardBackend, jobs: object) -> list[float]:
+        raise torch.AcceleratorError("an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr(RewardBackend, "_scores", lost)
+    with pytest.raises(EngineDeadError, match=r"the accelerator failed: an illegal memory access was encountered$"):
+        ask(RewardBackend(BackendConfig("transformers", str(reward(tmp_path / "m")))), TURNS)
+
+
+GATED = """
+import torch
+from transformers import LlamaModel, LlamaPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class LlamaForGatedReward(LlamaPreTrainedModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.regression_layer = torch.nn.Linear(config.hidden_size, 3, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return SequenceClassifierOutput(logits=self.regression_layer(hidden[:, -1]).mean(-1))
+"""
+"""ArmoRM's shape: a class in the model's folder whose `logits` are one gated score a row."""
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_reward_by_code_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = reward(tmp_path / "gated")
+    (folder / "modeling_gated.py").write_text(GATED)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_gated.LlamaForGatedReward"}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    weights["regression_layer.weight"] = weights.pop("score.weight").repeat(3, 1)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    asked = BackendConfig("transformers", str(folder), trust_remote_code=trust)
+    found = "LlamaForGatedReward is code of its own" if trust else "holds no classification layer"
+    with pytest.raises(UsageError, match=rf"{found}.*\(as ArmoRM's\) is not supported"):
+        ask(RewardBackend(asked), TURNS)

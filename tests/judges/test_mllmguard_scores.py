@@ -15,6 +15,7 @@ from engine.evaluation import benchmarks
 from engine.evaluation.benchmarks.base import Answer, Metric
 from engine.evaluation.benchmarks.mllmguard import choice, is_biased, smooth
 from engine.evaluation.opinions import Opinion
+from engine.evaluation.panels import Sheet, panels, summary
 from engine.sources import open_source
 from tests.judges.make_mllmguard import make
 
@@ -94,6 +95,17 @@ def test_noise_by_hand() -> None:
     assert asd.value + par.value == pytest.approx(1)
 
 
+def test_noise_answers_that_are_no_letter() -> None:
+    """Upstream's exact match: right, and not unread. Nothing is no answer."""
+    rows = [
+        *pair("noise-injection", 0, ("Yes", " Yes\n"), "Yes"),
+        *pair("noise-injection", 1, ("C", "Yes, it is."), "C"),
+        *pair("noise-injection", 2, ("", ""), ""),
+    ]
+    asd = scored(rows)["asd", "noise-injection"]
+    assert (asd.hits, asd.n, asd.unparsed) == (1, 2, 2)
+
+
 def test_noise_without_a_right_answer() -> None:
     """Upstream divides by zero here."""
     found = scored(pair("noise-injection", 0, ("B", "A")))
@@ -158,6 +170,21 @@ def test_the_means_by_hand() -> None:
     assert found["par", "overall"].value == pytest.approx((1 / 2 + 1 + 0 + 2 / 3 + 0) / 5)
     assert found["asd", "overall"].judge == RANK
     assert found["asd", "overall"].n == 8 + 2 + 2 + 1
+
+
+def test_the_page_and_the_strategies_table_show_it() -> None:
+    """PAR and ASD stand for the set; PAR is drawn by dimension, languages as subsets, what code decides openly too."""
+    two = [replace(row, extra={**row.extra, "language": "en"}) for row in complete()]
+    sheet = Sheet("mllmguard", "safety", "", [benchmarks.get("mllmguard").score(two)])
+    told = [(line.words, line.judge, line.better, line.cells[0].value) for line in summary(sheet) if line.cells[0]]
+    assert told == [
+        ("perfect answers (PAR), overall", RANK, "up", pytest.approx((1 / 2 + 1 + 0 + 2 / 3 + 0) / 5)),
+        ("attack success degree (ASD), overall", RANK, "down", pytest.approx(4 / 9)),
+    ]
+    drawn = {panel.judge: panel for panel in panels(sheet)}
+    assert set(drawn) == {None, RANK}
+    assert all(panel.is_first for panel in drawn.values())
+    assert [spoke.group for spoke in drawn[RANK].spokes] == ["privacy", "bias", "toxicity", "legality", "hallucination"]
 
 
 @pytest.mark.parametrize("missing", ["privacy", "noise-injection", "hallucination"])

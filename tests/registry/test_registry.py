@@ -87,6 +87,20 @@ def test_an_edited_prompt_is_another_run(site: Path) -> None:
     ]
 
 
+def test_options_that_a_strategy_from_outside_is_handed(site: Path) -> None:
+    """It may read any of them, so another one is another run; a built-in one that does not read them has them not."""
+    brought(site)
+
+    def fields(strategy: str, **changes: object) -> dict[str, object]:
+        config = GenerateConfig(strategy=strategy, backend="scripted", **changes)  # type: ignore[arg-type]
+        return fingerprint.fields(config, backend="scripted", model="scripted", revision=None)
+
+    assert "strategy_options" not in fields("loud")
+    changes = {"preset": "paper", "eta_pre": 0.2}
+    assert fields("loud", **changes)["strategy_options"] == changes
+    assert fields("direct", **changes) == fields("direct")
+
+
 def test_texts_beside_a_module_of_a_package_count(site: Path) -> None:
     install(site, "packed", {"strategies": {"packed": "packed.make:packed"}})
     (site / "packed").mkdir()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from engine import strategies
+from engine.config import GenerateConfig
 from engine.errors import RequestError, UsageError
+from engine.planning import plan_job
 from engine.strategies import StrategyOptions
 from engine.strategies.eta import cut
 from engine.types import Completion, Message, Outcome, Picture, Query, Sampling
@@ -126,6 +130,18 @@ def test_what_cannot_be_asked_or_read_is_said() -> None:
         run(lambda call: "fine")
 
 
+def test_its_settings_are_part_of_the_run(tmp_path: Path) -> None:
+    """Another CLIP model, reward model or threshold is another fingerprint, so a folder of the first is refused."""
+    for name in ("clip", "reward", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"name": name}))
+    usual = {"eta_clip": str(tmp_path / "clip"), "eta_reward": str(tmp_path / "reward")}
+    other = str(tmp_path / "other")
+    changes = ({}, {"eta_clip": other}, {"eta_reward": other}, {"eta_pre": 0.2}, {"eta_post": 0.2})
+    config = GenerateConfig(strategy="eta", backend="scripted", limit=1, **usual)  # type: ignore[arg-type]
+    assert len({plan_job(replace(config, **change)).fingerprint for change in changes}) == len(changes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence", "is_last"),
     [(" A b. C", " A b.", False), (" 2.5 of it. ", " 2.5 of it.", True), ("no end", "no end", True), ("", "", True)],
@@ -141,9 +157,7 @@ def test_the_real_thing_small(tmp_path: Path) -> None:
     from engine.answering import answer
     from engine.backends import create
     from engine.backends.helpers import create_helper
-    from engine.config import GenerateConfig
     from engine.pictures import PictureCaps
-    from engine.planning import plan_job
     from engine.sources import iter_rows, load
     from tests.backends.tiny_scores import clip, reward
 

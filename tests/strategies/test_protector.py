@@ -115,6 +115,7 @@ def test_ecso_with_the_detector_in_step_two_and_the_detoxifier_last() -> None:
     outcome, script = protect(0.9, 0.8, name="ecso+protector", retries=0)
     assert script.steps == ["answer", "tell", "caption", "safe_answer", "retell", "detoxify", "retell"]
     assert "Original response: Perhaps." in script.calls[5][2].text
+    assert script.calls[5][3].temperature == 0.0, "the first rewriting, after however many answers"
     assert (outcome.final_response, outcome.status, outcome.attempts) == ("No.", "unresolved", 2)
     alone, script = protect(0.9, 0.8, name="ecso+protector", retries=0, helpers=("detector",))
     assert (alone.final_response, alone.status, script.steps[-1]) == ("Perhaps.", "unresolved", "retell")

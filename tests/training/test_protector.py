@@ -103,6 +103,15 @@ def test_the_engines_own_pairs(tmp_path: Path) -> None:
     assert not {pair.id for pair in kinds["sft"]} & {pair.id for pair in kinds["harm"]}
 
 
+def test_a_line_ends_at_its_newline_alone(tmp_path: Path) -> None:
+    """JSON leaves U+2028 and its like as they are: they stand inside a text."""
+    told = {**PKU, "response_1": "A garment.\u2028Of wool.\x85"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(told, ensure_ascii=False) + "\r\n", "utf-8")
+    (found,) = pairs(tmp_path / "a.jsonl")
+    assert isinstance(found, SafetyPair)
+    assert found.safer == told["response_1"]
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -147,7 +147,7 @@ def _records(key: str, suffix: str, text: str, lost: list[str]) -> Iterable[tupl
     if suffix in (".csv", ".tsv"):
         return enumerate(csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ","))
     if suffix == ".jsonl":
-        lines = ((place, line) for place, line in enumerate(text.splitlines(), 1) if line.strip())
+        lines = ((place, line) for place, line in enumerate(text.split("\n"), 1) if line.strip())
         parsed = ((place, _json(line, f"{key}:{place}", lost)) for place, line in lines)
         return ((place, record) for place, record in parsed if record is not None)
     whole = _json(text, key, lost)

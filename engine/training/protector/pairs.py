@@ -235,7 +235,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
             return
     except (ValueError, UnicodeDecodeError) as error:
         raise UsageError(f"--data {file}: not JSON: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other line marks (U+2028) may stand in a text
         if line.strip():
             try:
                 yield number, json.loads(line)

@@ -168,7 +168,8 @@ def test_other_layouts(tmp_path: Path, kind: str) -> None:
     where = tmp_path / "bench"
     where.mkdir()
     if kind == "jsonl":
-        (where / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        other = [{**row, "note": "a line mark\u2028 of another kind"} for row in rows]
+        (where / "a.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in other), "utf-8")
     elif kind == "csv":
         (where / "a.csv").write_text("id,question,answer\n" + "".join(f'{r["id"]},"{r["question"]}",x\n' for r in rows))
     elif kind == "json":
