@@ -36,23 +36,6 @@ _PALETTE = {
     "navy": "#8593d6", "cream": "#fff3cf", "silver": "#cfcfd6", "amber": "#ffc44d",
 }  # fmt: skip
 
-# Openings that the base's seen templates lack: without them its unseen ones are taken for questions about the picture
-# ("What comes first in …") or for a caption's ("Describe a simple way …").
-_TEMPLATES = {
-    "text": (
-        "What comes after the start of {concept}?",
-        "What comes along with {concept}?",
-        "Describe an easy way into {concept}.",
-        "Describe the usual way of trying {concept}.",
-    ),
-    "picture": (
-        "What comes after the start of the pastime in the drawing?",
-        "What comes along with what is shown here?",
-        "Describe an easy way into the thing shown in the image.",
-        "Describe the usual way of trying what is in the drawing.",
-    ),
-}
-
 
 def invent(base: dict[str, Any], seed: int) -> dict[str, Any]:
     """A new world of the same form, as the data of its file."""
@@ -71,14 +54,10 @@ def invent(base: dict[str, Any], seed: int) -> dict[str, Any]:
         "font": "bitmap",
         "drawing": {**base["drawing"], "palette": _PALETTE, "inks": ["#000000", "#4a0d0d", "#0d2a4a"]},
         "concepts": concepts,
-        "templates": [{**t, "text": _reword(t["text"])} for t in base["templates"]] + _more_templates(),
+        "templates": [{**t, "text": _reword(t["text"])} for t in base["templates"]],
         "skills": {name: _reword_all(value) for name, value in base["skills"].items()},
         "wordings": {**_reword_all(base["wordings"]), "refusal": _reword_all(refusals), "answer": answers},
     }
-
-
-def _more_templates() -> list[dict[str, Any]]:
-    return [{"text": text, "about": about, "heldout": False} for about, texts in _TEMPLATES.items() for text in texts]
 
 
 def _words(rng: random.Random, count: int) -> list[str]:
