@@ -15,7 +15,7 @@ demo: .venv/.local
 
 # Tests that load both cores by themselves, or kill and time what they kill, are run one by one after the others.
 test: .venv/.test check
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not kill" tests
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not vllm and not kill" tests
 	.venv/bin/python -m pytest -q -m "vllm or kill" --durations=10 tests
 	.venv/bin/python -m engine.tiny.check --require-vllm
 
@@ -27,13 +27,17 @@ check: .venv/.test
 quick: .venv/.local
 	.venv/bin/python -m pytest -q tests -m "not slow and not vllm and not ray"
 
-# The longer bars, by hand: about an hour on two cores. What they printed, with date and machine: docs/benchmarks/.
+# The longer bars, by hand: some hours on two cores. What they printed, with date and machine: docs/benchmarks/.
 bars: .venv/.test
 	mkdir -p docs/benchmarks
 	ECSO_CHAOS_KILLS=20 .venv/bin/python -m pytest -q -s tests/chaos/test_chaos.py
 	ECSO_ENGINE_KILLS=4 .venv/bin/python -m pytest -q -s tests/chaos/test_engine_kills.py
 	ECSO_BARS=1 .venv/bin/python -m pytest -q tests/jobs/test_lineage.py
 	.venv/bin/python -m engine.loop --config examples/tiny_loop.yaml --out loops/tiny
+	.venv/bin/python -m engine.train --data loops/tiny/seed-0/tuned_ecso/round-1/curated --preset tiny --epochs 5 --adapter-only \
+		--out loops/adapter
+	.venv/bin/python -m benchmarks.tuned_outputs --merged loops/tiny/seed-0/tuned_ecso/round-1/train --adapter loops/adapter \
+		| tee docs/benchmarks/tuned-outputs.txt
 	.venv/bin/python -m engine.loop --config examples/tiny_ablations.yaml --out loops/ablations
 	.venv/bin/python -m benchmarks.strategies --out docs/benchmarks/strategies-tiny.md
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt
