@@ -16,6 +16,7 @@ from tests.chaos.harness import ENGINE, Command, check_exactly_once, count
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.kill, pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
 KILLS = int(os.environ.get("ECSO_ENGINE_KILLS", "1"))
+ROWS = min(650, 50 + 150 * KILLS)
 BLOCKS = 64
 """A small cache holds few rows in flight, so that the sample lasts for every kill."""
 
@@ -23,11 +24,11 @@ BLOCKS = 64
 def test_the_engine_process_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["--backend", "vllm", "--engine-arg", f"num_gpu_blocks_override={BLOCKS}"]
-    arguments += ["--engine-arg", "max_model_len=1024"]
+    arguments += ["--engine-arg", "max_model_len=1024", "--limit", str(ROWS)]
     command = Command(arguments, out).start()
     for _ in range(KILLS):
         command.wait_for_rows(count(out) + 40, timeout=240)
-        assert count(out) < 600, "the sample ended before the kill"
+        assert count(out) < ROWS - 50, "the sample ended before the kill"
         command.kill(ENGINE)
     code, output = command.wait(600)
     assert code == 0, output
