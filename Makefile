@@ -37,7 +37,7 @@ bars: .venv/.test
 	.venv/bin/python -m engine.train --data loops/tiny/seed-0/tuned_ecso/round-1/curated --preset tiny --epochs 5 --adapter-only \
 		--out loops/adapter
 	.venv/bin/python -m benchmarks.tuned_outputs --merged loops/tiny/seed-0/tuned_ecso/round-1/train --adapter loops/adapter \
-		| tee docs/benchmarks/tuned-outputs.txt
+		| grep -e '^20' -e greedy | tee docs/benchmarks/tuned-outputs.txt
 	.venv/bin/python -m engine.loop --config examples/tiny_ablations.yaml --out loops/ablations
 	.venv/bin/python -m benchmarks.strategies --out docs/benchmarks/strategies-tiny.md
 	.venv/bin/python -m benchmarks.overhead rate | tee docs/benchmarks/overhead-rate.txt

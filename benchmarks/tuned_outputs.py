@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
+from benchmarks.machine import header
 from engine import fingerprint
 from engine.backends import BackendConfig, create
 from engine.config import GenerateConfig
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=200)
     given = parser.parse_args(argv)
     asked = queries(given.prompts)
+    print(header(), flush=True)
     passed = True
     for name, model, adapter in (("merged", given.merged, None), ("adapter", given.base, given.adapter)):
         if (given.merged if name == "merged" else given.adapter) is None:
