@@ -9,13 +9,15 @@ curate, with an index made by engine.leakage.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.curation.reading import transcripts
 from engine.errors import OutputError, UsageError
+from engine.export.base import Dialogue
 from engine.export.read import open_curated
 from engine.journal.manifest import read_manifest
 from engine.journal.store import Store
@@ -73,6 +75,8 @@ class Trained:
     name: str
     query_id: str
     text: str
+    said: str
+    """All that is trained on beside the pictures: turns, and the rejected answer."""
 
 
 def plain(text: str) -> str:
@@ -94,7 +98,16 @@ def check(stage: str, data: Path, section: Mapping[str, Any], heldout: Heldout, 
             f"stage {stage}: {len(bad)} held-out {what} stand among the {len(rows)} training rows of {data}:\n  "
             + "\n  ".join(shown)
         )
-    return {"stage": stage, "rows": len(rows), "heldout": len(heldout.ids), "same_text": len(by_text)}
+    lines = sorted(f"{row.name} {row.query_id} {row.said}" for row in rows)
+    digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+    counts = {"rows": len(rows), "heldout": len(heldout.ids), "same_text": len(by_text)}
+    return {"stage": stage, "rows_sha256": digest, **counts}
+
+
+def same_rows(checks: Sequence[Mapping[str, Any]], one: str, other: str) -> bool:
+    """Whether two arms (`seed-0/variants/NAME`) were first trained on the same rows, answers and all."""
+    first = [next((c["rows_sha256"] for c in checks if c["stage"].startswith(f"{arm}/")), None) for arm in (one, other)]
+    return first[0] is not None and first[0] == first[1]
 
 
 def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
@@ -102,7 +115,7 @@ def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
     curated = open_curated(str(data), allow_partial=bool(section.get("allow_partial")))
     for table in ("sft", "preference"):
         for dialogue in curated.read(table):
-            yield Trained(f"{table} {dialogue.id}", dialogue.id, plain(dialogue.turns[0].text))
+            yield Trained(f"{table} {dialogue.id}", dialogue.id, plain(dialogue.turns[0].text), _said(dialogue))
     if section.get("mix"):
         from engine.export.export import taken_ids
         from engine.export.mix import choose
@@ -112,4 +125,8 @@ def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
         for dialogue in mix.rows():
             digests = [hashlib.sha256(image).digest() for image in dialogue.images]
             first = dialogue.turns[0].text
-            yield Trained(dialogue.id, query_id(digests, first), plain(first))
+            yield Trained(dialogue.id, query_id(digests, first), plain(first), _said(dialogue))
+
+
+def _said(dialogue: Dialogue) -> str:
+    return json.dumps([*(turn.text for turn in dialogue.turns), dialogue.rejected])

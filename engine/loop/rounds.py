@@ -14,7 +14,7 @@ from typing import Any
 from engine.config import LoopConfig
 from engine.loop import stages
 from engine.loop.drawing import check_drawn, draw_heldout
-from engine.loop.heldout import Heldout, check
+from engine.loop.heldout import Heldout, check, same_rows
 from engine.loop.match import CURATE, match
 from engine.loop.measures import read_measures, stop_reasons
 from engine.loop.plan import TUNED, Sections, Variant
@@ -147,6 +147,11 @@ class Loop:
         if variant.counterfactuals:
             curated = self._with_counterfactuals(seed, folder, name, sections, first, curated)
         self._tune(seed, folder, name, sections, curated, self.base, variant.name, 1)
+        arm = "tuned_reference" if variant.arm == "tuned_reference" else "tuned_ecso/round-1"
+        changed = variant.generate or variant.curate or variant.counterfactuals
+        if changed and same_rows(self.state.document["checks"], self._name(seed, name), self._name(seed, arm)):
+            label = variant.name.replace("_", " ")
+            self._note(f"seed {seed}: {label} was trained on the arm's very rows, answers and all: it compares nothing")
 
     # -- parts
 
@@ -295,5 +300,5 @@ class Loop:
         self.say(text)
 
     @staticmethod
-    def _name(seed: int, name: str, stage: str) -> str:
-        return f"seed-{seed}/{name}/{stage}"
+    def _name(seed: int, *parts: str) -> str:
+        return "/".join((f"seed-{seed}", *parts))

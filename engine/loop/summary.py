@@ -125,7 +125,8 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         "In % (points where a benchmark counts points); mean ± standard deviation over seeds. In brackets: the 95 % "
         "interval of a single measurement, or the least and largest seed."
     )
-    return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{note} {footnote(lines)}\n"
+    said = ["", *(f"- {each}" for each in document["notes"])] if document["notes"] else []
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in table), "", f"{note} {footnote(lines)}", *said, ""])
 
 
 def to_rich(document: Mapping[str, Any]) -> Table:

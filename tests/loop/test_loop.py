@@ -194,6 +194,15 @@ def test_swapped_openers_are_answered_and_added(make: Callable[..., Made], tmp_p
     assert len(query_ids(folder / "curated-both")) == 24
 
 
+def test_an_ablation_that_changes_no_row_says_so(make: Callable[..., Made], tmp_path: Path) -> None:
+    """The stand-in answers by the strategy alone: other retries give the arm's rows, other strategies do not."""
+    variants = {"more_retries": {"generate": {"retries": 5}}, "sources": {"generate": {"strategy": "reference"}}}
+    document = run(*make(variants={**variants, "longer": {"train": {"epochs": 9}}}), Recorder(), quiet)
+    note = "seed 0: more retries was trained on the arm's very rows, answers and all: it compares nothing"
+    assert [each for each in document["notes"] if "very rows" in each] == [note]
+    assert f"\n\n- {note}\n" in (tmp_path / "out/loop.md").read_text()
+
+
 def test_the_best_candidate_of_a_validation_set(make: Callable[..., Made], tmp_path: Path) -> None:
     runner = Recorder()
     document = run(*make(validation=VALIDATION, arms=["untouched", "tuned_ecso"]), runner, quiet)
