@@ -15,7 +15,7 @@ demo: .venv/.local
 
 # Tests that load both cores by themselves, or kill and time what they kill, are run one by one after the others.
 test: .venv/.test check
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not kill" tests
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not vllm and not kill" tests
 	.venv/bin/python -m pytest -q -m "vllm or kill" --durations=10 tests
 	.venv/bin/python -m engine.tiny.check --require-vllm
 

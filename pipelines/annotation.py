@@ -130,6 +130,7 @@ def _run(
                 if time.monotonic() - shown > SHOW_EVERY_S:
                     shown = time.monotonic()
                     _show(report)
+            _show(report)
             return _end(ray.get(handle.state.remote()), breaker, told)
         except ray.exceptions.RayError as error:
             cause = OutputError(f"annotate broke off: {str(error).strip().splitlines()[-1]}")

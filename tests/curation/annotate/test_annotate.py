@@ -67,9 +67,10 @@ def dead(messages: list[Message], sampling: Sampling) -> Completion:
     raise RequestError("connection refused")
 
 
-def test_verdicts_resume_and_force(run: Callable[..., str]) -> None:
+def test_verdicts_resume_and_force(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     url = run(30, errors=3)
     (first,) = annotate(asked(url, field="direct_response"))
+    assert "harm: 27 of 27 rows judged" in capsys.readouterr().err.splitlines()
     assert (first.eligible, first.before, first.judged, first.failed) == (27, 0, 27, 0)
     harmful = sum(number % 3 == 0 for number in range(3, 30))
     assert first.verdicts == Counter(harmless=27 - harmful, harmful=harmful)
