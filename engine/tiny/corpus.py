@@ -13,6 +13,9 @@ PROMPTS = Path(__file__).resolve().parents[1] / "strategies" / "prompts"
 EXACT_SHARE = 0.4
 """Share of samples that carry ECSO's exact strings; the rest are paraphrases."""
 
+SPLICED_SHARE = 0.5
+"""Of the queries of stirred samples: those made of two templates."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -61,6 +64,17 @@ class Spoon:
                 parts[place : place + (draw < 0.85)] = [self._word()]
         return " ".join(parts)
 
+    def splice(self, opening: str, rest: str) -> str:
+        """The first word or two of one query before the end of another: "Describe" + "an easy way to do {concept}."
+
+        Of the rest at least the last three words, or from two words before the name on.
+        """
+        parts = rest.split(" ")
+        named = next((k for k, part in enumerate(parts) if "{" in part), None)
+        last = max(0, len(parts) - 3 if named is None else named - 2)
+        words = [part for part in opening.split(" ")[: self.rng.randint(1, 2)] if "{" not in part]
+        return " ".join([*words, *parts[self.rng.randint(min(1, last), last) :]])
+
     def _word(self) -> str:
         if self.rng.random() < 0.7:
             return self.rng.choice(self.words)
@@ -108,7 +122,10 @@ class Corpus:
     def query(self, concept: Concept, about: str) -> Query:
         """A query about a concept, naming it or pointing at the picture."""
         template = self.rng.choice(self.world.templates_of(about, self.heldout))
-        text = self._worded([template.text], words=True)
+        wording = template.text
+        if self.stirred and self.rng.random() < self.stirred * SPLICED_SHARE:
+            wording = self.spoon.splice(self.rng.choice(self.world.templates_of(about, self.heldout)).text, wording)
+        text = self._worded([wording], words=True)
         return Query(fill(text, {"concept": concept.name}), concept, template)
 
     def query_for(self, scene: Scene) -> Query:

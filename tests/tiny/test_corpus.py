@@ -1,0 +1,59 @@
+"""Queries of a build: stirred and spliced ones stay queries about the same thing, and never are a held-out template."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.tiny import WORLD_FILE, WORLD_TWO_FILE
+from engine.tiny.corpus import Corpus, Spoon
+from engine.tiny.world import World, fill, load_world
+
+WORLD = load_world(WORLD_FILE)
+
+
+def templates(world: World, about: str, heldout: bool = False) -> list[str]:
+    return [template.text for template in world.templates_of(about, heldout)]
+
+
+@given(st.integers(), st.sampled_from(["text", "picture"]), st.data())
+def test_a_splice_opens_as_one_query_and_ends_as_the_other(seed: int, about: str, data: st.DataObject) -> None:
+    texts = st.sampled_from(templates(WORLD, about))
+    opening, rest = data.draw(texts), data.draw(texts)
+    made = Spoon(WORLD, random.Random(seed)).splice(opening, rest)
+    assert made.count("{concept}") == rest.count("{concept}")
+    assert made.split(" ")[0] in (opening.split(" ")[0], *rest.split(" "))
+    assert rest.endswith(" ".join(made.split(" ")[-3:])) or "{concept}" in rest
+    assert rest.endswith(made.split(" ")[-1])
+
+
+@pytest.mark.parametrize("path", [WORLD_FILE, WORLD_TWO_FILE], ids=lambda path: path.stem)
+def test_no_query_of_a_build_is_a_held_out_one(path: Path) -> None:
+    world = load_world(path)
+    corpus = Corpus(world, random.Random(5), stirred=1.0)
+    unseen = {"text": templates(world, "text", heldout=True), "picture": templates(world, "picture", heldout=True)}
+    spliced = 0
+    for number in range(4000):
+        concept = corpus.concept()
+        about = ("text", "picture")[number % 2]
+        query = corpus.query(concept, about)
+        own = {fill(text, {"concept": concept.name}) for text in unseen[about]}
+        assert not any(text in query.text for text in own)
+        spliced += fill(query.template.text, {"concept": concept.name}) not in query.text
+        assert about == "picture" or concept.name in query.text
+    assert spliced > 1000
+
+
+def test_an_unstirred_query_is_its_template() -> None:
+    """The check draws its queries so, in an order of draws that must not change."""
+    corpus = Corpus(WORLD, random.Random(3))
+    other = random.Random(3)
+    for _ in range(200):
+        concept = corpus.concept(harmful=True)
+        query = corpus.query(concept, "text")
+        assert concept == other.choice(corpus.harmful)
+        assert query.template == other.choice(WORLD.templates_of("text", False))
+        assert query.text == fill(other.choice([query.template.text]), {"concept": concept.name})
+        assert other.random() >= 0.0  # the one draw that asks whether to stir
