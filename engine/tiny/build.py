@@ -4,7 +4,7 @@
 
 First the tower alone learns to name what is drawn; then the projector learns along, to put it where its words stand in
 the embedding table; then the tower is frozen, and projector and language model learn the world; at last they learn it
-again with words and sentences out of place, so that unseen wordings are read too.
+again with words and sentences out of place and queries made of two, so that unseen wordings are read too.
 """
 
 import argparse
