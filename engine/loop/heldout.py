@@ -75,8 +75,8 @@ class Trained:
     name: str
     query_id: str
     text: str
-    said: str
-    """All that is trained on beside the pictures: turns, and the rejected answer."""
+    digest: str
+    """Of all that is trained on beside the pictures: turns, and the rejected answer."""
 
 
 def plain(text: str) -> str:
@@ -98,7 +98,7 @@ def check(stage: str, data: Path, section: Mapping[str, Any], heldout: Heldout, 
             f"stage {stage}: {len(bad)} held-out {what} stand among the {len(rows)} training rows of {data}:\n  "
             + "\n  ".join(shown)
         )
-    lines = sorted(f"{row.name} {row.query_id} {row.said}" for row in rows)
+    lines = sorted(f"{row.name} {row.query_id} {row.digest}" for row in rows)
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     counts = {"rows": len(rows), "heldout": len(heldout.ids), "same_text": len(by_text)}
     return {"stage": stage, "rows_sha256": digest, **counts}
@@ -115,7 +115,7 @@ def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
     curated = open_curated(str(data), allow_partial=bool(section.get("allow_partial")))
     for table in ("sft", "preference"):
         for dialogue in curated.read(table):
-            yield Trained(f"{table} {dialogue.id}", dialogue.id, plain(dialogue.turns[0].text), _said(dialogue))
+            yield Trained(f"{table} {dialogue.id}", dialogue.id, plain(dialogue.turns[0].text), _digest(dialogue))
     if section.get("mix"):
         from engine.export.export import taken_ids
         from engine.export.mix import choose
@@ -125,8 +125,9 @@ def training_rows(data: Path, section: Mapping[str, Any]) -> Iterator[Trained]:
         for dialogue in mix.rows():
             digests = [hashlib.sha256(image).digest() for image in dialogue.images]
             first = dialogue.turns[0].text
-            yield Trained(dialogue.id, query_id(digests, first), plain(first), _said(dialogue))
+            yield Trained(dialogue.id, query_id(digests, first), plain(first), _digest(dialogue))
 
 
-def _said(dialogue: Dialogue) -> str:
-    return json.dumps([*(turn.text for turn in dialogue.turns), dialogue.rejected])
+def _digest(dialogue: Dialogue) -> str:
+    text = json.dumps([*(turn.text for turn in dialogue.turns), dialogue.rejected])
+    return hashlib.sha256(text.encode()).hexdigest()

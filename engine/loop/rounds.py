@@ -148,8 +148,8 @@ class Loop:
             curated = self._with_counterfactuals(seed, folder, name, sections, first, curated)
         self._tune(seed, folder, name, sections, curated, self.base, variant.name, 1)
         arm = "tuned_reference" if variant.arm == "tuned_reference" else "tuned_ecso/round-1"
-        changed = variant.generate or variant.curate or variant.counterfactuals
-        if changed and same_rows(self.state.document["checks"], self._name(seed, name), self._name(seed, arm)):
+        as_trained = sections.train == self.sections.train and not sections.then
+        if as_trained and same_rows(self.state.document["checks"], self._name(seed, name), self._name(seed, arm)):
             label = variant.name.replace("_", " ")
             self._note(f"seed {seed}: {label} was trained on the arm's very rows, answers and all: it compares nothing")
 

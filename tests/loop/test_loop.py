@@ -195,9 +195,12 @@ def test_swapped_openers_are_answered_and_added(make: Callable[..., Made], tmp_p
 
 
 def test_an_ablation_that_changes_no_row_says_so(make: Callable[..., Made], tmp_path: Path) -> None:
-    """The stand-in answers by the strategy alone: other retries give the arm's rows, other strategies do not."""
+    """The stand-in answers by the strategy alone: other retries give the arm's rows, other strategies do not. The same
+    rows trained on otherwise compare something."""
     variants = {"more_retries": {"generate": {"retries": 5}}, "sources": {"generate": {"strategy": "reference"}}}
-    document = run(*make(variants={**variants, "longer": {"train": {"epochs": 9}}}), Recorder(), quiet)
+    longer = {"generate": {"retries": 5}, "train": {"epochs": 9}}
+    twice = {"generate": {"retries": 5}, "then": [{"method": "dpo"}]}
+    document = run(*make(variants={**variants, "longer": longer, "twice": twice}), Recorder(), quiet)
     note = "seed 0: more retries was trained on the arm's very rows, answers and all: it compares nothing"
     assert [each for each in document["notes"] if "very rows" in each] == [note]
     assert f"\n\n- {note}\n" in (tmp_path / "out/loop.md").read_text()

@@ -34,16 +34,16 @@ def test_no_query_of_a_build_is_a_held_out_one(path: Path) -> None:
     world = load_world(path)
     corpus = Corpus(world, random.Random(5), stirred=1.0)
     unseen = {"text": templates(world, "text", heldout=True), "picture": templates(world, "picture", heldout=True)}
-    spliced = 0
+    changed = 0
     for number in range(4000):
         concept = corpus.concept()
         about = ("text", "picture")[number % 2]
         query = corpus.query(concept, about)
         own = {fill(text, {"concept": concept.name}) for text in unseen[about]}
         assert not any(text in query.text for text in own)
-        spliced += fill(query.template.text, {"concept": concept.name}) not in query.text
+        changed += fill(query.template.text, {"concept": concept.name}) not in query.text
         assert about == "picture" or concept.name in query.text
-    assert spliced > 1000
+    assert changed > 2000  # stirred, spliced or both: otherwise nothing was tried here
 
 
 def test_an_unstirred_query_is_its_template() -> None:
@@ -56,4 +56,4 @@ def test_an_unstirred_query_is_its_template() -> None:
         assert concept == other.choice(corpus.harmful)
         assert query.template == other.choice(WORLD.templates_of("text", False))
         assert query.text == fill(other.choice([query.template.text]), {"concept": concept.name})
-        assert other.random() >= 0.0  # the one draw that asks whether to stir
+        other.random()  # asks whether to stir; a further draw would part the two at the next query
