@@ -29,8 +29,14 @@ QUIET = {
 # Ray Data holds reading back by what the workers have in hand, always: by default it lets the readers run ahead until
 # half of the object store is full, and small blocks do not even stand there but in the driver's own memory.
 PACED = {"RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD": "0"}
-# What a cluster of one run reports to nobody: every sample takes time from an engine that shares its cores.
-UNHEARD = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
+# A cluster of one run: it reports to nobody, and keeps one idle process for the next read. A sample, a statistic of an
+# event, an idle process (each wakes a hundred times a second): all of it takes time from an engine on the same cores.
+LEAN = {
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_event_stats": "0",
+    "RAY_num_workers_soft_limit": "1",
+}
 READ_AHEAD = 2.0
 """Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""
 STARTS = 3
@@ -46,7 +52,7 @@ def joined(*, slots: int, logs: str | None) -> Iterator[None]:
     A local cluster counts logical slots, not cores: an actor that waits for an engine needs no core of its own. A
     cluster that was there before (a test's, a notebook's) is used and left as it is.
     """
-    for key, value in {**QUIET, **PACED, **({} if _elsewhere() else UNHEARD)}.items():
+    for key, value in {**QUIET, **PACED, **({} if _elsewhere() else LEAN)}.items():
         os.environ.setdefault(key, value)
     import ray
 
@@ -109,7 +115,7 @@ def _started(slots: int, logs: str | None) -> Iterator[None]:
     import ray
 
     with _quiet_stderr(logs), _watched():
-        with _apart():
+        with _apart(), _without_log_monitor():
             _init(slots)
         try:
             yield
@@ -168,6 +174,23 @@ def _apart() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = plain
+
+
+@contextmanager
+def _without_log_monitor() -> Iterator[None]:
+    """A cluster started inside gets none: it looks at every log ten times a second, for a driver that is told none of
+    them (`log_to_driver=False`), and takes that time from an engine on the same cores. `ray.init` has no option."""
+    from ray._private.node import Node
+
+    plain = getattr(Node, "start_log_monitor", None)
+    if plain is None:  # another version of Ray: as it was
+        yield
+        return
+    Node.start_log_monitor = lambda _: None
+    try:
+        yield
+    finally:
+        Node.start_log_monitor = plain
 
 
 def cores() -> int:

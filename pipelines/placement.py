@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from engine.backends import BackendConfig
+
+NICENESS = "RAY_worker_niceness"
+"""Ray's own setting: how far its worker processes stand back behind all others on a node (15)."""
 
 
 def bundles(tensor_parallel: int) -> list[dict[str, float]]:
@@ -13,19 +17,33 @@ def bundles(tensor_parallel: int) -> list[dict[str, float]]:
     return [{"GPU": 1.0, "CPU": 1.0} for _ in range(tensor_parallel)]
 
 
+def runs_model(backend: BackendConfig) -> bool:
+    """Whether the worker itself, or an engine that it starts, runs a model; else it waits for somebody else's work."""
+    return backend.name in ("vllm", "transformers")
+
+
 def cpus_of(backend: BackendConfig, *, workers: int, cores: int) -> int:
     """Logical CPUs of one worker. Ray gives an actor as many OpenMP threads as it has CPUs, so a model that runs on
     the CPU gets its share of the cores; any other worker waits for somebody else's work."""
-    if backend.gpus or backend.name not in ("vllm", "transformers"):
+    if backend.gpus or not runs_model(backend):
         return 1
     return max(1, cores // workers)
 
 
 def resources(backend: BackendConfig, cpus: int) -> dict[str, Any]:
-    """Keyword arguments for `map_batches`. Tensor parallel: the actor itself holds no GPU, its engine's workers do."""
+    """Keyword arguments for `map_batches`. Tensor parallel: the actor itself holds no GPU, its engine's workers do.
+
+    A worker that runs a model does not stand back behind Ray's readers and trackers, as Ray's workers do: its engine
+    inherits that, and two threads that compute together both wait whenever one of them is put off.
+    """
+    asked: dict[str, Any] = {"num_cpus": cpus}
     if backend.tensor_parallel > 1:
-        return {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
-    return {"num_cpus": cpus, "num_gpus": backend.gpus} if backend.gpus else {"num_cpus": cpus}
+        asked = {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
+    elif backend.gpus:
+        asked = {"num_cpus": cpus, "num_gpus": backend.gpus}
+    if runs_model(backend):
+        asked["runtime_env"] = {"env_vars": {NICENESS: os.environ.get(NICENESS, "0")}}
+    return asked
 
 
 def missing_gpus(backend: BackendConfig, there: Mapping[str, float]) -> str | None:

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 VARIABLE = "ECSO_ENGINE_TOKEN"
 LOOK_S, LATER_LOOK_S, STARTING_S = 1.0, 5.0, 60.0
@@ -56,12 +57,16 @@ def owned(token: str, variable: str = VARIABLE) -> list[int]:
     return found
 
 
-def family(pids: Iterable[int]) -> dict[int, str]:
-    """These processes and all below them: pid -> start time, which tells a process from a later one of its number.
+class Table(NamedTuple):
+    """All processes at one look: pid -> start time, which tells a process from a later one of its number, and pid ->
+    the pids below it."""
 
-    Ray's agents rename themselves, which wipes a part of the environment that /proc shows, and at times the token with
-    it: they are found as children of a raylet that still carries it.
-    """
+    started: dict[int, str]
+    children: dict[int, list[int]]
+
+
+def table() -> Table:
+    """One look at /proc."""
     started: dict[int, str] = {}
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
@@ -74,13 +79,22 @@ def family(pids: Iterable[int]) -> dict[int, str]:
         if fields[0] != "Z":
             started[int(folder.name)] = fields[19]
             children.setdefault(int(fields[1]), []).append(int(folder.name))
+    return Table(started, children)
+
+
+def family(pids: Iterable[int], there: Table) -> dict[int, str]:
+    """These processes and all below them, with their start times.
+
+    Ray's agents rename themselves, which wipes a part of the environment that /proc shows, and at times the token with
+    it: they are found as children of a raylet that still carries it.
+    """
     found: dict[int, str] = {}
     waiting = list(pids)
     while waiting:
         pid = waiting.pop()
-        if pid in started and pid not in found:
-            found[pid] = started[pid]
-            waiting += children.get(pid, [])
+        if pid in there.started and pid not in found:
+            found[pid] = there.started[pid]
+            waiting += there.children.get(pid, [])
     found.pop(os.getpid(), None)
     return found
 
@@ -94,8 +108,10 @@ class Watched:
 
     def alive(self) -> list[int]:
         """What carries the token now, all below that, and what was seen so at an earlier look and still runs."""
-        self._known.update(family(owned(self._token, self._variable)))
-        now = family(self._known)
+        marked = owned(self._token, self._variable)
+        there = table()  # once a look: every look takes time from an engine that computes on the same cores
+        self._known.update(family(marked, there))
+        now = family(self._known, there)
         self._known = {pid: start for pid, start in self._known.items() if now.get(pid) == start}
         return list(self._known)
 

@@ -101,7 +101,7 @@ def test_children_that_lost_the_token_are_taken_along() -> None:
     marked.wait()
     marked.stdout.close()
     assert child in killed
-    assert child not in watcher.family([child])
+    assert child not in watcher.family([child], watcher.table())
 
 
 def test_what_a_cluster_leaves_behind_ends_too() -> None:

@@ -21,7 +21,7 @@ import yaml
 
 from engine.config import GenerateConfig, JobConfig
 from engine.jobs.spec import spec_of
-from pipelines.cluster import UNHEARD
+from pipelines.cluster import LEAN
 from pipelines.jobs.render import render
 from tests.pipelines.conftest import folder_of, journalled, rows
 
@@ -47,7 +47,7 @@ class Head:
         kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         self.environment = {
             **kept,
-            **UNHEARD,
+            **LEAN,
             # Workers that nobody asked for, eight of them at the first driver: on two cores they cost half a minute.
             "RAY_prestart_worker_first_driver": "0",
             "PYTHONPATH": str(ROOT),

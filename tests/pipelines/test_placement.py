@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from engine.backends import BackendConfig
-from pipelines.placement import bundles, cpus_of, missing_gpus, resources
+from pipelines.placement import NICENESS, bundles, cpus_of, missing_gpus, resources
 
 
 def backend(name: str = "vllm", **changes: object) -> BackendConfig:
@@ -28,7 +30,30 @@ def test_tensor_parallel_is_one_bundle_a_gpu_and_the_actor_itself_holds_none() -
     ],
 )
 def test_one_engine_a_worker(config: BackendConfig, cpus: int, expected: dict[str, float]) -> None:
-    assert resources(config, cpus) == expected
+    asked = resources(config, cpus)
+    asked.pop("runtime_env")
+    assert asked == expected
+
+
+def test_only_what_runs_a_model_does_not_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("vllm", "transformers"):
+        assert resources(backend(name), 1)["runtime_env"] == {"env_vars": {NICENESS: "0"}}
+    assert resources(backend("openai"), 1) == resources(backend("scripted"), 1) == {"num_cpus": 1}
+    monkeypatch.setenv(NICENESS, "7")
+    assert resources(backend(), 1)["runtime_env"] == {"env_vars": {NICENESS: "7"}}
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_ray_heeds_it() -> None:
+    import ray
+
+    def niceness() -> int:
+        return os.nice(0)
+
+    asked = {"num_cpus": 0, "runtime_env": resources(backend(), 1)["runtime_env"]}
+    mine, another = ray.remote(**asked)(niceness).remote(), ray.remote(num_cpus=0)(niceness).remote()
+    assert ray.get(mine, timeout=120) < ray.get(another, timeout=120)
 
 
 @pytest.mark.parametrize(
