@@ -34,7 +34,7 @@ from benchmarks.machine import header
 from engine.types import Message, Query, Sampling
 
 BLOCK = 32
-CACHE_GIB = "1"
+CACHE_GIB = 1
 WARM = 8
 MARK = "RESULT "
 
@@ -290,7 +290,7 @@ def one(name: str, arguments: argparse.Namespace) -> Result:
     cores = sorted(os.sched_getaffinity(0))[: arguments.threads]
     environment = {
         **os.environ,
-        "VLLM_CPU_KVCACHE_SPACE": CACHE_GIB,
+        "VLLM_CPU_KVCACHE_SPACE": str(arguments.cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
     }
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -349,6 +349,7 @@ def main() -> None:
     parser.add_argument("--loop-rows", type=int, default=24, help="rows of contestant c, which is slow")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--blocks", type=int, help="KV-cache blocks, to make the cache small on purpose")
+    parser.add_argument("--cache-gib", type=int, default=CACHE_GIB, help="key-value cache (1: about 58,000 tokens of the 576 model)")
     parser.add_argument("--contestants", default="abcd")
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="the engine's; default: all cores"
@@ -388,6 +389,8 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> None:
     arguments.label = Path(arguments.model).name
     if arguments.threads < len(os.sched_getaffinity(0)):
         arguments.label += f"-threads-{arguments.threads}"
+    if arguments.cache_gib != CACHE_GIB:
+        arguments.label += f"-cache-{arguments.cache_gib}-gib"
     if arguments.model == "576":
         arguments.model = str(make_model(scratch / "model"))
     elif arguments.model == "tiny":

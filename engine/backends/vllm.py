@@ -305,6 +305,7 @@ def _start_engine(model: str, kwargs: dict[str, Any]) -> Any:
     from dataclasses import fields
 
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
     known = {field.name for field in fields(AsyncEngineArgs)}
@@ -312,7 +313,8 @@ def _start_engine(model: str, kwargs: dict[str, Any]) -> Any:
     if message is not None:
         raise UsageError(message)
     try:
-        vllm_config = AsyncEngineArgs(**kwargs).create_engine_config()
+        # Batches as large as vLLM's for offline work (its `LLM`); where nothing is said they are a server's or smaller.
+        vllm_config = AsyncEngineArgs(**kwargs).create_engine_config(UsageContext.LLM_CLASS)
         vllm_args.enlarge_encoder_cache(vllm_config)
         return AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=kwargs["disable_log_stats"])
     except Exception as error:

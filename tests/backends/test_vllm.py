@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from engine.backends import create, watcher
+from engine.backends import create, vllm_args, watcher
 from engine.backends.base import BackendConfig
 from engine.errors import EngineDeadError, UsageError
 from engine.types import Completion, Message, Query, Sampling
@@ -95,6 +95,7 @@ def test_capacity_is_the_caches_and_admits_many_rows(backend: Any) -> None:
     cache = backend._engine.vllm_config.cache_config
     assert backend.capacity == cache.num_gpu_blocks * cache.block_size
     assert backend.cost(Query("id", "x", (picture(0),))) % cache.block_size == 0
+    assert backend._engine.vllm_config.scheduler_config.max_num_seqs >= vllm_args.ROWS_IN_FLIGHT
 
 
 def test_unknown_engine_args_are_refused_before_anything_starts(run: Loop, random_llava: Path) -> None:
