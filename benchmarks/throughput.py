@@ -349,7 +349,7 @@ def main() -> None:
     parser.add_argument("--loop-rows", type=int, default=24, help="rows of contestant c, which is slow")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--blocks", type=int, help="KV-cache blocks, to make the cache small on purpose")
-    parser.add_argument("--cache-gib", type=int, default=CACHE_GIB, help="key-value cache (1: about 58,000 tokens of the 576 model)")
+    parser.add_argument("--cache-gib", type=int, default=CACHE_GIB, help="key-value cache; 1: about 58,000 tokens")
     parser.add_argument("--contestants", default="abcd")
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="the engine's; default: all cores"
