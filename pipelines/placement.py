@@ -40,7 +40,7 @@ def resources(backend: BackendConfig, cpus: int) -> dict[str, Any]:
     if backend.tensor_parallel > 1:
         asked = {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
     elif backend.gpus:
-        asked = {"num_cpus": cpus, "num_gpus": backend.gpus}
+        asked["num_gpus"] = backend.gpus
     if runs_model(backend):
         asked["runtime_env"] = {"env_vars": {NICENESS: os.environ.get(NICENESS, "0")}}
     return asked
