@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 
 class Claim(NamedTuple):
-    """What one row asks for: `own` for itself, and `shared` once for all rows in flight with the same `key`."""
+    """What one row asks for: `own` for itself, and `shared` once for all rows in flight with the same `key`. It waits
+    while `rows` others are in flight, where that is given."""
 
     own: int
     key: str = ""
     shared: int = 0
+    rows: int | None = None
 
 
 class Admission:
@@ -29,15 +31,16 @@ class Admission:
     def __init__(self, capacity: int) -> None:
         self.capacity = max(1, capacity)
         self.held = 0
+        self.rows = 0
         self._sharing: dict[str, list[int]] = {}
         """key -> [rows that hold it, what it costs]"""
         self._waiting: deque[tuple[Claim, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def hold(self, own: int, key: str = "", shared: int = 0) -> AsyncIterator[None]:
+    async def hold(self, claim: Claim) -> AsyncIterator[None]:
         """Hold that much of the capacity (a row heavier than everything holds it all, alone)."""
-        shared = min(max(0, shared), self.capacity - 1) if key else 0
-        claim = Claim(min(max(1, own), self.capacity - shared), key, shared)
+        shared = min(max(0, claim.shared), self.capacity - 1) if claim.key else 0
+        claim = claim._replace(own=min(max(1, claim.own), self.capacity - shared), shared=shared)
         await self._acquire(claim)
         try:
             yield
@@ -47,13 +50,17 @@ class Admission:
     def _needs(self, claim: Claim) -> int:
         return claim.own + (0 if claim.key in self._sharing else claim.shared)
 
+    def _fits(self, claim: Claim) -> bool:
+        return self.held + self._needs(claim) <= self.capacity and (claim.rows is None or self.rows < claim.rows)
+
     def _take(self, claim: Claim) -> None:
         self.held += self._needs(claim)
+        self.rows += 1
         if claim.shared:
             self._sharing.setdefault(claim.key, [0, claim.shared])[0] += 1
 
     async def _acquire(self, claim: Claim) -> None:
-        if not self._waiting and self.held + self._needs(claim) <= self.capacity:
+        if not self._waiting and self._fits(claim):
             self._take(claim)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,6 +74,7 @@ class Admission:
 
     def _release(self, claim: Claim) -> None:
         self.held -= claim.own
+        self.rows -= 1
         if claim.shared:
             entry = self._sharing[claim.key]
             entry[0] -= 1
@@ -78,7 +86,7 @@ class Admission:
             if turn.done():  # cancelled while waiting
                 self._waiting.popleft()
                 continue
-            if self.held + self._needs(waiting) > self.capacity:
+            if not self._fits(waiting):
                 return
             self._waiting.popleft()
             self._take(waiting)

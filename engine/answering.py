@@ -18,6 +18,8 @@ from engine.types import Completion, Judgement, Message, Outcome, Query, Samplin
 
 MESSAGE_CUT = 2000
 """Characters of an error message that a transcript keeps."""
+NEVER = float("-inf")
+_sorted_json = json.JSONEncoder(sort_keys=True).encode  # made once: `json.dumps` makes one a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def _logprobs_json(logprobs: Mapping[str, float] | None) -> str | None:
     """JSON has no infinity: a label that got no probability is left out."""
     if logprobs is None:
         return None
-    return json.dumps({label: value for label, value in logprobs.items() if value > float("-inf")}, sort_keys=True)
+    return _sorted_json({label: value for label, value in logprobs.items() if value > NEVER})
 
 
 async def answer(

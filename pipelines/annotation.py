@@ -18,7 +18,7 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from engine.admission import Admission
+from engine.admission import Admission, Claim
 from engine.backends import create
 from engine.breaker import Breaker
 from engine.errors import BreakerError, EcsoError, EngineDeadError, OutputError, PromptError, RowError, UsageError
@@ -286,7 +286,7 @@ class AnnotateWorker:
 
     async def _one(self, query: Query, text: str) -> Judged | RowError | None:
         """What the judge says; the error of a request that failed; None for a row that is left for the next call."""
-        cost = 1 if self._backend is None else self._backend.cost(query)
+        cost = Claim(1) if self._backend is None else self._backend.cost(query)
         async with self._admission.hold(cost):
             if self._stopping:
                 return None

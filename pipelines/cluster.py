@@ -245,6 +245,7 @@ def configure(*, workers: int) -> None:
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
+    context.memory_usage_poll_interval_s = None  # else each of a worker's calls has a thread that reads /proc
     context.target_max_block_size = 1  # one envelope, one block, at once: see pipelines/blocks.py
     context.downstream_capacity_backpressure_ratio = READ_AHEAD
     context.max_consecutive_actor_init_deaths = 3 * workers

@@ -14,14 +14,14 @@ import threading
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
-from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
 import ray
 
 from engine import strategies
-from engine.admission import Admission, Claim
+from engine.admission import Admission
 from engine.answering import answer, failed
 from engine.backends import Backend, create
 from engine.backends.helpers import create_helper, total
@@ -41,7 +41,45 @@ LONGEST_KEPT_S = 20.0
 """How long an acknowledgement waits for its segment on an object store: without an end to it, a worker would get no new
 block before it had finished all that it holds."""
 T = TypeVar("T")
-Finished = queue.SimpleQueue[Ack | BaseException]
+
+
+class Call:
+    """The rows of one block on their way back: acknowledgements gather here, and go out many at once (each that went by
+    itself would cost a block of Ray's and a change of threads). `ended` runs on the loop, `batches` in Ray's thread."""
+
+    def __init__(self, rows: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._left = rows
+        self._loop = loop
+        self._acks: list[Ack] = []
+        self._out: queue.SimpleQueue[list[Ack] | BaseException] = queue.SimpleQueue()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ended(self, task: asyncio.Task[Ack]) -> None:
+        """One more row: at the last one, at ACKS_AT_ONCE, or after ACKS_EVERY_S what is there is sent."""
+        error = task.exception()
+        if error is not None:
+            self._out.put(error)
+            return
+        self._acks.append(task.result())
+        self._left -= 1
+        if not self._left or len(self._acks) >= ACKS_AT_ONCE:
+            self._send()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(ACKS_EVERY_S, self._send)
+
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        acks, self._acks = self._acks, []
+        self._out.put(acks)
+
+    def batches(self, rows: int) -> Iterator[list[Ack] | BaseException]:
+        """Acknowledgements until all `rows` are there, or what ended a row's task."""
+        while rows:
+            acks = self._out.get()
+            rows -= 0 if isinstance(acks, BaseException) else len(acks)
+            yield acks
 
 
 class GenerateWorker:
@@ -108,30 +146,26 @@ class GenerateWorker:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         rows = [row for table in unwrap(batch) for row in to_rows(table)]
-        finished: Finished = queue.SimpleQueue()
-        self._loop.call_soon_threadsafe(self._submit, rows, finished)
-        left = len(rows)
-        while left:
-            acks = _take(finished, left)
-            for ack in acks:
-                if isinstance(ack, BaseException):
-                    self._die(ack)
-            left -= len(acks)
-            yield wrap(acks_to_table(ack for ack in acks if isinstance(ack, Ack)))
+        call = Call(len(rows), self._loop)
+        self._loop.call_soon_threadsafe(self._submit, rows, call)
+        for acks in call.batches(len(rows)):
+            if isinstance(acks, BaseException):
+                self._die(acks)
+            yield wrap(acks_to_table(acks))
 
-    def _submit(self, rows: list[Row], finished: Finished) -> None:
+    def _submit(self, rows: list[Row], call: Call) -> None:
         """One coroutine a row (on the loop's own thread: one wake-up a block, not one a row)."""
         for row in rows:
             task = self._loop.create_task(self._handle(row))
             self._tasks.add(task)
-            task.add_done_callback(lambda done: self._deliver(done, finished))
+            task.add_done_callback(lambda done: self._deliver(done, call))
 
-    def _deliver(self, task: asyncio.Task[Ack], finished: Finished) -> None:
+    def _deliver(self, task: asyncio.Task[Ack], call: Call) -> None:
         self._tasks.discard(task)
         self._flush_if_idle()
         if not self._tasks and self._ready:
             self._report()  # before the last acknowledgement, so that the manifest counts every call
-        finished.put(task.exception() or task.result())
+        call.ended(task)
 
     async def _handle(self, row: Row) -> Ack:
         query = row.query
@@ -143,7 +177,7 @@ class GenerateWorker:
         if row.problem is not None:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
             return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
-        async with self._admission.hold(*self._claim(query)):
+        async with self._admission.hold(self._backend.cost(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
             if self._is_done(query.query_id, query.source_key):
@@ -152,12 +186,6 @@ class GenerateWorker:
         for picture in query.pictures:
             self._writer.add_picture(picture)
         return await self._durable(self._keep(query, transcript))
-
-    def _claim(self, query: Query) -> Claim:
-        """What the row costs without its pictures, and what they add, which rows on the same pictures share."""
-        own = self._backend.cost(replace(query, pictures=()))
-        key = ",".join(picture.sha256 for picture in query.pictures)
-        return Claim(own, key, self._backend.cost(query) - own)
 
     async def _durable(self, ack: Ack) -> Ack:
         """On an object store, hold the acknowledgement back until its segment is there: for LONGEST_KEPT_S at most,
@@ -223,7 +251,7 @@ class GenerateWorker:
         if int(transcript.query_id[:8], 16) < self._setup.check_share * 2**32:
             check_transcript(transcript)
 
-    def _die(self, error: BaseException) -> None:
+    def _die(self, error: BaseException) -> NoReturn:
         """A dead engine ends its process: Ray starts another actor and sends it the unfinished blocks again.
         `os._exit`, since an exception would be retried on this same actor for ever, and `exit_actor` is not retried
         at all. The journal needs no flush: every acknowledged row is in the file already."""
@@ -271,15 +299,3 @@ def ack_of(transcript: Transcript) -> Ack:
         error_type=transcript.error_type,
         error_message=transcript.error_message,
     )
-
-
-def _take(finished: Finished, left: int) -> list[Ack | BaseException]:
-    """At least one, then what comes within a second: an acknowledgement a row would cost a block a row."""
-    acks = [finished.get()]
-    until = time.monotonic() + ACKS_EVERY_S
-    while len(acks) < min(left, ACKS_AT_ONCE):
-        try:
-            acks.append(finished.get(timeout=max(0.0, until - time.monotonic())))
-        except queue.Empty:
-            break
-    return acks

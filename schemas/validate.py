@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,26 @@ def check(name: str, document: object, *, where: str = "") -> None:
         if len(errors) > 10:
             lines.append(f"… and {len(errors) - 10} more")
         raise SchemaError(f"{where or name}: " + "; ".join(lines))
+
+
+@cache
+def _compiled(name: str) -> Callable[[object], object]:
+    import fastjsonschema
+
+    plain = {"use_default": False, "use_formats": False, "detailed_exceptions": False}
+    compiled: Callable[[object], object] = fastjsonschema.compile(load(name), **plain)
+    return compiled
+
+
+def check_row(name: str, document: object, *, where: str = "") -> None:
+    """As `check`, for what is checked by the hundred thousand: the schema, compiled, passes a right row in a thirtieth
+    of the time. What it refuses, `check` explains, and that has the last word."""
+    from fastjsonschema import JsonSchemaValueException
+
+    try:
+        _compiled(name)(document)
+    except JsonSchemaValueException:
+        check(name, document, where=where)
 
 
 def _line(error: ValidationError) -> str:

@@ -35,7 +35,7 @@ class TestAdmission:
 
             async def row(cost: int) -> None:
                 nonlocal peak, served
-                async with admission.hold(cost):
+                async with admission.hold(Claim(cost)):
                     peak = max(peak, admission.held)
                     await asyncio.sleep(0)
                     served += 1
@@ -55,7 +55,7 @@ class TestAdmission:
             admission, order = Admission(10), []
 
             async def row(name: str, cost: int) -> None:
-                async with admission.hold(cost):
+                async with admission.hold(Claim(cost)):
                     order.append(name)
                     await asyncio.sleep(0.001)
 
@@ -74,7 +74,7 @@ class TestAdmission:
             inside: list[tuple[int, str, int]] = []
 
             async def row(own: int, key: str, shared: int) -> None:
-                async with admission.hold(own, key, shared):
+                async with admission.hold(Claim(own, key, shared)):
                     inside.append((own, key, shared))
                     assert admission.held <= capacity
                     # A row that is heavier than everything is cut to the capacity, so its own part may count for less.
@@ -91,8 +91,8 @@ class TestAdmission:
     def test_two_rows_on_one_picture_fit_where_two_pictures_would_not(self) -> None:
         async def main() -> tuple[int, int]:
             admission, together, apart = Admission(100), 0, 0
-            async with admission.hold(20, "a", 60):
-                async with admission.hold(20, "a", 60):
+            async with admission.hold(Claim(20, "a", 60)):
+                async with admission.hold(Claim(20, "a", 60)):
                     together = admission.held
                 other = asyncio.create_task(admission._acquire(Claim(20, "b", 60)))
                 await asyncio.sleep(0)
@@ -102,10 +102,32 @@ class TestAdmission:
 
         assert asyncio.run(main()) == (100, 80)
 
+    @given(st.lists(st.integers(1, 9), max_size=40), st.integers(1, 7), st.integers(1, 60))
+    def test_no_more_rows_than_a_claim_allows(self, costs: list[int], most: int, capacity: int) -> None:
+        async def main() -> int:
+            admission, inside, peak = Admission(capacity), 0, 0
+
+            async def row(cost: int) -> None:
+                nonlocal inside, peak
+                async with admission.hold(Claim(cost, rows=most)):
+                    inside += 1
+                    peak = max(peak, inside)
+                    await asyncio.sleep(0)
+                    inside -= 1
+
+            await asyncio.gather(*(row(cost) for cost in costs))
+            assert (admission.held, admission.rows) == (0, 0)
+            return peak
+
+        peak = asyncio.run(main())
+        assert peak <= most
+        if sum(costs) <= capacity:
+            assert peak == min(most, len(costs))
+
     def test_a_cancelled_waiter_blocks_nobody(self) -> None:
         async def main() -> None:
             admission = Admission(1)
-            async with admission.hold(1):
+            async with admission.hold(Claim(1)):
                 waiter = asyncio.create_task(admission._acquire(Claim(1)))
                 last = asyncio.create_task(admission._acquire(Claim(1)))
                 await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from engine.admission import Claim
 from engine.errors import UsageError
 from engine.types import Completion, Message, Query, Sampling
 
@@ -69,8 +70,8 @@ class Backend(Protocol):
         """Admission budget, in the unit of `cost` (tokens of the KV cache, or rows)."""
         ...
 
-    def cost(self, query: Query) -> int:
-        """What one row of this query holds of the budget while it is in flight (its longest step)."""
+    def cost(self, query: Query) -> Claim:
+        """What one row of this query holds of the budget while it is in flight (`Claim(1)` where rows are counted)."""
         ...
 
     async def start(self) -> None:

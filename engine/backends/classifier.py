@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig
 from engine.backends.batching import Answer, Batcher, Job
 from engine.backends.prompting import prepare
@@ -44,8 +45,8 @@ class TransformersClassifier:
     def capacity(self) -> int:
         return self._batch_size * ROWS_PER_BATCH
 
-    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
-        return 1
+    def cost(self, query: Query) -> Claim:  # noqa: ARG002 (the seam's signature)
+        return Claim(1)
 
     async def start(self) -> None:
         """Load every head. Raises UsageError."""

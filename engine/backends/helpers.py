@@ -17,6 +17,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from engine.admission import Claim
 from engine.backends import create
 from engine.backends.base import Backend, BackendConfig, BackendStats
 from engine.backends.templates import RAW
@@ -65,7 +66,7 @@ class Detector:
     def capacity(self) -> int:
         return self._classifier.capacity
 
-    def cost(self, query: Query) -> int:
+    def cost(self, query: Query) -> Claim:
         return self._classifier.cost(query)
 
     async def start(self) -> None:
@@ -103,7 +104,7 @@ class Named:
     def capacity(self) -> int:
         return self._backend.capacity
 
-    def cost(self, query: Query) -> int:
+    def cost(self, query: Query) -> Claim:
         return self._backend.cost(query)
 
     async def start(self) -> None:

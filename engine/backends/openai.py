@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig, BackendStats, read_key
 from engine.backends.labels import SPACES, logsumexp
 from engine.backends.pacing import Aimd, wait_s
@@ -98,9 +99,9 @@ class OpenAIBackend:
         """In rows: the most requests at once. How many really are is the pacing's business."""
         return self._most
 
-    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
+    def cost(self, query: Query) -> Claim:  # noqa: ARG002 (the seam's signature)
         """A row asks one question at a time."""
-        return 1
+        return Claim(1)
 
     async def start(self) -> None:
         """Open the connection and ask one token of the model.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig, BackendStats
 from engine.backends.batching import Answer, Batcher, Job
 from engine.backends.classifier import SequenceHead
@@ -41,8 +42,8 @@ class ScoreBackend:
         """In rows; the model that answers decides how many rows are in flight."""
         return 2**31
 
-    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
-        return 1
+    def cost(self, query: Query) -> Claim:  # noqa: ARG002 (the seam's signature)
+        return Claim(1)
 
     async def start(self) -> None:
         """Load the model. Raises UsageError where it is none of this kind."""

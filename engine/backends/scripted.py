@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig, BackendStats
 from engine.errors import RequestError, UsageError
 from engine.types import Completion, Message, Query, Sampling
@@ -67,9 +68,9 @@ class ScriptedBackend:
         """In rows."""
         return int(self._config.engine_args.get("capacity", ROWS_IN_FLIGHT))
 
-    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
+    def cost(self, query: Query) -> Claim:  # noqa: ARG002 (the seam's signature)
         """Every row costs the same."""
-        return 1
+        return Claim(1)
 
     async def start(self) -> None:
         """Nothing to load; a share outside 0..1 is refused."""

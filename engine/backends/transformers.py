@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig, BackendStats, require
 from engine.backends.batching import Answer, Batcher, Job
 from engine.backends.decoding import Decoding
@@ -61,9 +62,9 @@ class TransformersBackend:
         """In rows: enough to keep batches full."""
         return self._batch_size * ROWS_PER_BATCH
 
-    def cost(self, query: Query) -> int:  # noqa: ARG002 (the seam's signature)
+    def cost(self, query: Query) -> Claim:  # noqa: ARG002 (the seam's signature)
         """Every row costs the same: nothing of it stays in memory between its steps."""
-        return 1
+        return Claim(1)
 
     async def start(self) -> None:
         """Load the model. Raises UsageError where it is none, takes no pictures, or does not fit."""

@@ -21,6 +21,7 @@ from itertools import count
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from engine.admission import Claim
 from engine.backends import vllm_args, watcher
 from engine.backends.base import BackendConfig, BackendStats, require
 from engine.backends.labels import LabelIds, combine
@@ -58,10 +59,10 @@ class VllmBackend:
         self._token = ""
         self._ids = count()
         self._decoded: OrderedDict[str, Image.Image] = OrderedDict()
-        self._answers = vllm_args.AnswerLength(config.longest_answer)
+        self._need = vllm_args.RowNeed(config.longest_answer)
         self._requests = self._prompt_tokens = self._cached_tokens = self._completion_tokens = 0
         self._encodes: int | None = None
-        self._capacity = self._block = self._context = 1
+        self._capacity = self._context = 1
         self._picture_sizes: dict[tuple[int, int], int] = {}
 
     @property
@@ -69,11 +70,12 @@ class VllmBackend:
         """Tokens that the engine's KV cache holds."""
         return self._capacity
 
-    def cost(self, query: Query) -> int:
-        """Tokens of the KV cache that the row's longest moment may need; follows the answers' observed length."""
+    def cost(self, query: Query) -> Claim:
+        """Tokens of the KV cache: the pictures' (once for all rows on them), and what steps need beside them."""
         pictures = sum(self._picture_tokens(p.width, p.height) or UNKNOWN_PICTURE_TOKENS for p in query.pictures)
         text = len(query.text.encode("utf-8", "replace")) // 3 + 1
-        return vllm_args.row_cost(pictures, text, self._answers.expected, self._block, self._capacity)
+        key = ",".join(picture.sha256 for picture in query.pictures)
+        return Claim(self._need.expected(text), key, pictures, vllm_args.ROWS_IN_FLIGHT)
 
     async def start(self) -> None:
         """Start the engine's processes. Raises UsageError for a model or a machine that cannot be used at all."""
@@ -123,7 +125,8 @@ class VllmBackend:
             raise RequestError(f"vLLM ended the request with finish reason {choice.finish_reason!r}")
         prompt_tokens, written = len(output.prompt_token_ids or ()), len(choice.token_ids)
         cached = max(0, output.num_cached_tokens or 0)
-        self._note(prompt_tokens, cached, written, is_label=bool(label_ids))
+        self._note(prompt_tokens, cached, written)
+        self._need.seen(len(prompt.token_ids) - len(images) + written, None if label_ids else written)
         return Completion(
             text=choice.text,
             finish_reason=choice.finish_reason,
@@ -264,20 +267,18 @@ class VllmBackend:
             self._decoded.popitem(last=False)
         return image
 
-    def _note(self, prompt_tokens: int, cached: int, written: int, *, is_label: bool) -> None:
+    def _note(self, prompt_tokens: int, cached: int, written: int) -> None:
         self._requests += 1
         self._prompt_tokens += prompt_tokens
         self._cached_tokens += cached
         self._completion_tokens += written
-        if not is_label:
-            self._answers.seen(written)
 
     def _read_sizes(self, vllm_config: Any) -> None:
         """What the engine really has, after it measured its memory."""
         cache = vllm_config.cache_config
-        self._block = int(cache.block_size)
-        blocks = int(cache.num_gpu_blocks or 0)
-        self._capacity = int(getattr(cache, "kv_cache_size_tokens", None) or blocks * self._block)
+        block, blocks = int(cache.block_size), int(cache.num_gpu_blocks or 0)
+        self._capacity = int(getattr(cache, "kv_cache_size_tokens", None) or blocks * block)
+        self._need.block = block
         self._context = int(vllm_config.model_config.max_model_len)
 
     async def _count_encodes(self) -> None:

@@ -149,18 +149,6 @@ def memory_shortfall(
     )
 
 
-def row_cost(picture_tokens: int, query_tokens: int, answer_tokens: int, block: int, capacity: int) -> int:
-    """KV-cache tokens that one row may need at once, in whole blocks.
-
-    The longest of ECSO's moments: the picture's prefix is still wanted (the safe answer is judged with the picture)
-    while the blind answer's prompt (query, caption) and its text are being written: twice an answer's length. The
-    floor keeps at most ROWS_IN_FLIGHT rows in flight.
-    """
-    tokens = picture_tokens + 2 * query_tokens + 2 * answer_tokens + STEP_OVERHEAD
-    blocks = -(-tokens // block)
-    return max(blocks * block, capacity // ROWS_IN_FLIGHT)
-
-
 def encoder_cache_tokens(hidden_size: int, item_bytes: int) -> int:
     """Encoded picture tokens that ENCODER_CACHE_BYTES hold (each is one hidden state)."""
     return min(ENCODER_CACHE_TOKENS, ENCODER_CACHE_BYTES // max(1, hidden_size * item_bytes))
@@ -180,25 +168,55 @@ def enlarge_encoder_cache(vllm_config: Any) -> None:
     scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, wanted)
 
 
-class AnswerLength:
-    """How long answers are expected to be: a bounded guess first, then the running mean with a margin."""
+class Mean:
+    """A running mean over about the last thousand values."""
+
+    LAST = 1000
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.value = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.value += (value - self.value) / min(self.count, self.LAST)
+
+
+class RowNeed:
+    """KV-cache tokens that a row needs beside its pictures', whose prefix is wanted until its last step.
+
+    At first by rule: a step's prompt repeats the query and one earlier text of the model's, and a text is written. Then
+    what requests are seen to hold, in whole blocks: rows in flight stand at different steps, so that their mean, with
+    a margin, is what they need together. A row with a longer query than that counts its own length.
+    """
 
     MARGIN = 1.25
     ENOUGH = 32
+    """Requests, and answers, that are seen before they are believed."""
 
-    def __init__(self, longest: int) -> None:
-        self._longest = max(1, longest)
-        self._count = 0
-        self._mean = 0.0
+    def __init__(self, longest_answer: int, block: int = 1) -> None:
+        self.block = block
+        self._longest = max(1, longest_answer)
+        self._answers, self._held = Mean(), Mean()
 
-    def seen(self, tokens: int) -> None:
-        """One answer's length (not of labels, which are one token)."""
-        self._count += 1
-        self._mean += (tokens - self._mean) / min(self._count, 1000)
+    def seen(self, tokens: int, written: int | None) -> None:
+        """One request: its prompt without pictures and its text; the text alone (None for a label, one token)."""
+        self._held.add(self._blocks(tokens))
+        if written is not None:
+            self._answers.add(written)
 
     @property
-    def expected(self) -> int:
-        """Tokens to reserve for one answer."""
-        if self._count < self.ENOUGH:
+    def answer(self) -> int:
+        """Tokens to reserve for one answer: a bounded guess first, then the mean with a margin."""
+        if self._answers.count < self.ENOUGH:
             return min(self._longest, FIRST_GUESS)
-        return max(1, min(self._longest, int(self._mean * self.MARGIN) + 1))
+        return max(1, min(self._longest, int(self._answers.value * self.MARGIN) + 1))
+
+    def expected(self, query_tokens: int) -> int:
+        """Tokens to reserve for a row with a query of that length."""
+        if self._held.count < self.ENOUGH or 0 < self._answers.count < self.ENOUGH:
+            return self._blocks(query_tokens + 2 * self.answer + STEP_OVERHEAD)
+        return max(int(self._held.value * self.MARGIN) + 1, query_tokens + self.answer)
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self.block) * self.block

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RowError
 from engine.types import Picture, Step, Transcript
-from schemas import SchemaError, arrow_schema, check, load
+from schemas import SchemaError, arrow_schema, check_row, load
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,9 +112,9 @@ def to_json(document: Mapping[str, Any], where: str) -> bytes:
 
 
 def check_transcript(transcript: Transcript) -> None:
-    """Validate against schemas/transcript.json, as it will be journalled (about 0.3 ms). RowError where it fails."""
+    """Validate against schemas/transcript.json, as it will be journalled. RowError where it fails."""
     try:
-        check("transcript", json.loads(transcript_to_json(transcript)), where=transcript.query_id)
+        check_row("transcript", json.loads(transcript_to_json(transcript)), where=transcript.query_id)
     except SchemaError as error:
         raise RowError(str(error)) from error
 

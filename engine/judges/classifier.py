@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from engine.admission import Claim
 from engine.backends.base import BackendConfig
 from engine.errors import UsageError
 from engine.fingerprint import HEAD_AND_TAIL, hub_commit
@@ -50,7 +51,7 @@ class Classifier(Protocol):
     @property
     def capacity(self) -> int: ...
 
-    def cost(self, query: Query) -> int: ...
+    def cost(self, query: Query) -> Claim: ...
 
     async def start(self) -> None:
         """Load. UsageError where a model, an adapter or its classification layer is missing."""

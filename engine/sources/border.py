@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engine.sources.records import is_clean, quoted, text_problem
-from schemas import SchemaError, check
+from schemas import SchemaError, check_row
 
 WORDS = ("category", "subcategory", "reference", "split")
 
@@ -24,7 +24,7 @@ def query_problem(query: Mapping[str, Any], where: str, *, split: object = "") -
     if isinstance(text, str) and (problem := text_problem(text)):
         return Problem(f"{where}: {problem}", "BadText")
     try:
-        check("query", query, where=where)
+        check_row("query", query, where=where)
     except SchemaError as error:
         return Problem(str(error), "SchemaError")
     if not isinstance(split, str):

@@ -94,7 +94,10 @@ def test_seeded_samples_pass_beside_many_long_prompts(run: Loop, backend: Any) -
 def test_capacity_is_the_caches_and_admits_many_rows(backend: Any) -> None:
     cache = backend._engine.vllm_config.cache_config
     assert backend.capacity == cache.num_gpu_blocks * cache.block_size
-    assert backend.cost(Query("id", "x", (picture(0),))) % cache.block_size == 0
+    claim = backend.cost(Query("id", "x", (picture(0),)))
+    assert claim.shared == 36
+    assert claim.rows == vllm_args.ROWS_IN_FLIGHT
+    assert cache.block_size < claim.own < backend.capacity // 100
     assert backend._engine.vllm_config.scheduler_config.max_num_seqs >= vllm_args.ROWS_IN_FLIGHT
 
 

@@ -101,30 +101,37 @@ def test_an_orphan_on_the_gpu_is_named() -> None:
     assert "gpu_memory_utilization=0.23" in message
 
 
-def test_a_row_costs_its_longest_moment_in_whole_blocks() -> None:
-    cost = vllm_args.row_cost(576, 12, 30, 32, 10_000)
-    assert cost == 768
-    assert cost % 32 == 0
+def test_before_anything_is_seen_a_row_needs_its_longest_step_in_whole_blocks() -> None:
+    need = vllm_args.RowNeed(30, block=32)
+    assert need.expected(12) == 192
+    assert need.expected(12) >= 12 + 2 * 30 + vllm_args.STEP_OVERHEAD
 
 
 def test_576_picture_tokens_admit_about_what_the_trial_found_ideal() -> None:
     """Issue: 96 rows in flight overflowed the cache, 56 gave the ideal hit rate."""
-    capacity = 56 * 800
-    rows = capacity // vllm_args.row_cost(576, 12, 32, 32, capacity)
+    rows = 56 * 800 // (576 + vllm_args.RowNeed(32, block=32).expected(12))
     assert 50 <= rows <= 62
 
 
-def test_no_more_than_the_most_rows_in_flight() -> None:
-    assert 2**20 // vllm_args.row_cost(36, 8, 8, 32, 2**20) <= vllm_args.ROWS_IN_FLIGHT
-
-
-def test_expected_answers_follow_what_is_seen() -> None:
-    length = vllm_args.AnswerLength(1024)
-    assert length.expected == vllm_args.FIRST_GUESS
+def test_a_row_needs_what_requests_were_seen_to_hold() -> None:
+    need = vllm_args.RowNeed(1024, block=32)
     for _ in range(40):
-        length.seen(40)
-    assert length.expected == 51
-    assert vllm_args.AnswerLength(16).expected == 16
+        need.seen(70, 40)  # 96 tokens in whole blocks
+    assert need.answer == 51
+    assert need.expected(12) == 121
+    assert need.expected(500) == 551, "a long query counts its own length"
+
+
+def test_labels_say_nothing_of_the_length_of_answers() -> None:
+    need = vllm_args.RowNeed(1024, block=32)
+    for _ in range(40):
+        need.seen(70, None)
+    assert need.answer == vllm_args.FIRST_GUESS
+    assert need.expected(12) == 12 + vllm_args.FIRST_GUESS
+
+
+def test_an_answer_is_never_expected_longer_than_it_may_be() -> None:
+    assert vllm_args.RowNeed(16).answer == 16
 
 
 def test_encoded_pictures_fit_the_bytes_they_get() -> None:

@@ -23,8 +23,12 @@ def load(name: str) -> str:
 
 def fill(template: str, **values: str) -> str:
     """Replace `{key}` by `values[key]` for the given keys only, in a single pass."""
-    pattern = re.compile("|".join(re.escape("{" + key + "}") for key in values))
-    return pattern.sub(lambda match: values[match.group()[1:-1]], template)
+    return _slots(tuple(values)).sub(lambda match: values[match.group()[1:-1]], template)
+
+
+@cache
+def _slots(keys: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape("{" + key + "}") for key in keys))
 
 
 def digest(names: Iterable[str]) -> str:
