@@ -39,6 +39,9 @@ LEAN = {
 }
 READ_AHEAD = 2.0
 """Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""
+DRIVER_LOOKS_EVERY_S = 0.25
+"""How often Ray Data's driver looks at its tasks (ten times a second by default, milliseconds each): blocks take longer
+than that, and what the driver takes is missing to an engine on the same cores."""
 STARTS = 3
 SLOW_START = "timed out during startup"
 RUN_VARIABLE = "ECSO_RUN_TOKEN"
@@ -254,6 +257,15 @@ def configure(*, workers: int) -> None:
     context.execution_options.verbose_progress = False
     # Its default of 1.75 would never be reached: a worker is sent 18 blocks for the 16 that it works on.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
+    _look_less()
     for name in ("ray.data", "ray"):
         # What ends a run is told by the driver in one line; Ray Data would print the worker's traceback before it.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _look_less() -> None:
+    """Ray Data has no option for it, hence the constant; another version that has none stays as it is."""
+    from ray.data._internal.execution import streaming_executor_state as state
+
+    if hasattr(state, "WAIT_FOR_TASK_COMPLETION_TIMEOUT_S"):
+        state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = DRIVER_LOOKS_EVERY_S
