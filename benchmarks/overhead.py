@@ -1,6 +1,6 @@
 """What the pipeline itself costs: the scripted backend has no model, so every second is ours.
 
-    python -m benchmarks.overhead rate     [--rows 30000]        rows/s at zero latency
+    python -m benchmarks.overhead rate     [--rows 100000]       rows/s at zero latency
     python -m benchmarks.overhead memory   [--rows 10000 300000] peak memory of the driver
     python -m benchmarks.overhead scaling  [--workers 1 2 4 8]   rows/s with 100 ms calls
 
@@ -117,7 +117,7 @@ def scaling(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"{workers} workers: {result.rate:,.1f} rows/s, efficiency {result.rate / base / workers:.0%}")
 
 
-KINDS = {"rate": (rate, [30000], [1]), "memory": (memory, [10000, 300000], [1]), "scaling": (scaling, [1500], [1, 8])}
+KINDS = {"rate": (rate, [100000], [1]), "memory": (memory, [10000, 300000], [1]), "scaling": (scaling, [1500], [1, 8])}
 
 
 def main() -> None:

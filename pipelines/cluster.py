@@ -36,6 +36,7 @@ LEAN = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_event_stats": "0",
     "RAY_num_workers_soft_limit": "1",
+    "RAY_idle_worker_killing_time_threshold_ms": "10000",  # not between two reads: a start costs seconds
 }
 READ_AHEAD = 2.0
 """Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""

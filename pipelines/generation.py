@@ -78,7 +78,7 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
 def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> Iterator[Any]:
     """The dataset of acknowledgements, block by block."""
     import ray
-    from ray.data import ActorPoolStrategy
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
     from pipelines.placement import resources
     from pipelines.reading import block_rows, bundles, read_windows
@@ -92,12 +92,15 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
         max_tasks_in_flight_per_actor=QUEUED_PER_WORKER,
         enable_true_multi_threading=True,
     )
+    windows = bundles(job.plan.windows)
     dataset = (
-        ray.data.from_arrow(bundles(job.plan.windows))
+        ray.data.from_arrow(windows)
         .map_batches(
             read_windows,
             batch_size=None,
             batch_format="pyarrow",
+            # One reader feeds a worker's engine many times over; each more is a process that takes seconds to start.
+            compute=TaskPoolStrategy(size=max(1, min(len(windows), 1 + high))),
             # Half a CPU also keeps Ray from fusing reading into the workers, where it would stall the engine.
             num_cpus=0.5,
             fn_kwargs={

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from math import isfinite
 from operator import attrgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from engine.errors import RowError
 from engine.types import Picture, Step, Transcript
@@ -24,6 +27,7 @@ PICTURE_SUFFIX = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 INT64 = range(-(2**63), 2**63)
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+"""For the rare text that is no UTF-8, which orjson refuses."""
 
 
 class _Shape:
@@ -37,7 +41,7 @@ class _Shape:
         self.names = tuple(item.name for item in fields(cls))
         self.values = attrgetter(*self.names)
         self._allowed = [_allowed(properties[name]) for name in self.names]
-        self._integers = [index for index, kinds in enumerate(self._allowed) if int in kinds]
+        self._floats = [index for index, kinds in enumerate(self._allowed) if float in kinds]
         self._good: set[tuple[type, ...]] = set()
 
     def row(self, value: object, where: str) -> dict[str, Any]:
@@ -47,6 +51,10 @@ class _Shape:
         if kinds not in self._good:
             self._check(values, kinds, where)
             self._good.add(kinds)
+        for index in self._floats:
+            number = values[index]
+            if number is not None and not isfinite(number):
+                raise RowError(f"{where}: {self.names[index]}: found {number}, expected a finite number")
         return dict(zip(self.names, values, strict=True))
 
     def _check(self, values: tuple[object, ...], kinds: tuple[type, ...], where: str) -> None:
@@ -101,6 +109,10 @@ def transcript_to_json(transcript: Transcript) -> bytes:
 
 def to_json(document: Mapping[str, Any], where: str) -> bytes:
     """Compact UTF-8 JSON in one line."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        pass  # a lone surrogate, or what JSON does not have: told apart below
     try:
         text = _encode(document)
     except (ValueError, TypeError) as error:
