@@ -157,7 +157,7 @@ def _stream(
         enable_true_multi_threading=True,
     )
     asked = {"num_cpus": cpus} if judge.backend is None else resources(judge.backend, cpus)
-    dataset = ray.data.from_arrow([pa.table({"window": [pickle.dumps(window)]}) for window in windows]).map_batches(
+    dataset = ray.data.from_blocks([pa.table({"window": [pickle.dumps(window)]}) for window in windows]).map_batches(
         AnnotateWorker,
         batch_size=None,
         batch_format="pyarrow",

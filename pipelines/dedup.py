@@ -226,7 +226,7 @@ def _mapped(workers: int, function: Callable[..., Any], jobs: Iterable[Job]) -> 
     blocks = [pa.table({"job": [pickle.dumps(job)]}) for job in jobs]
     if not blocks:
         return
-    receipts = ray.data.from_arrow(blocks).map_batches(
+    receipts = ray.data.from_blocks(blocks).map_batches(
         _run_jobs,
         batch_size=None,
         batch_format="pyarrow",

@@ -94,7 +94,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
     )
     windows = bundles(job.plan.windows)
     dataset = (
-        ray.data.from_arrow(windows)
+        ray.data.from_blocks(windows)
         .map_batches(
             read_windows,
             batch_size=None,
