@@ -1,0 +1,56 @@
+"""Acknowledgements of one block go back many at once, early ones within ACKS_EVERY_S, and an error at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipelines import worker
+from pipelines.blocks import Ack
+
+
+def batches(ends: list[float | Exception]) -> list[int | str]:
+    """Sizes of what comes back where row k ends after `ends[k]` seconds, or with that error."""
+
+    async def row(end: float | Exception) -> Ack:
+        if isinstance(end, Exception):
+            raise end
+        await asyncio.sleep(end)
+        return Ack("row", "ok")
+
+    async def main() -> worker.Call:
+        loop = asyncio.get_running_loop()
+        call = worker.Call(len(ends), loop)
+        tasks = [loop.create_task(row(end)) for end in ends]
+        for task in tasks:
+            task.add_done_callback(call.ended)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+        return call
+
+    call = asyncio.run(main())
+    found: list[int | str] = []
+    for acks in call.batches(len(ends)):
+        if isinstance(acks, BaseException):
+            return [*found, str(acks)]
+        found.append(len(acks))
+    return found
+
+
+def test_rows_that_end_together_come_back_together() -> None:
+    assert batches([0.0] * 40) == [40]
+
+
+def test_a_block_that_is_large_comes_back_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "ACKS_AT_ONCE", 16)
+    assert batches([0.0] * 40) == [16, 16, 8]
+
+
+def test_early_rows_do_not_wait_for_late_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "ACKS_EVERY_S", 0.05)
+    assert batches([0.0, 0.0, 0.5]) == [2, 1]
+
+
+def test_an_error_comes_back_before_the_rest() -> None:
+    assert batches([0.0, OSError("the disk is gone"), 0.1]) == ["the disk is gone"]
