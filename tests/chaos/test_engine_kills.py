@@ -16,7 +16,7 @@ from tests.chaos.harness import ENGINE, Command, check_exactly_once, count
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.kill, pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
 KILLS = int(os.environ.get("ECSO_ENGINE_KILLS", "1"))
-ROWS = min(650, 50 + 150 * KILLS)
+ROWS = min(650, 50 + 110 * KILLS)
 BLOCKS = 64
 """A small cache holds few rows in flight, so that the sample lasts for every kill."""
 
