@@ -34,9 +34,8 @@ from engine.types import Query, Transcript
 from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
 from pipelines.logs import to_logs
 
-CONTROL_EVERY_S = 1.0
-ACKS_EVERY_S = 3.0
-"""Of one block's rows; a worker has many blocks at hand, so that the progress display hears of some every second."""
+CONTROL_EVERY_S = 0.5
+ACKS_EVERY_S = 1.0
 ACKS_AT_ONCE = 256
 LONGEST_KEPT_S = 20.0
 """How long an acknowledgement waits for its segment on an object store: without an end to it, a worker would get no new
