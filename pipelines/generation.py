@@ -28,6 +28,9 @@ CALLS_PER_WORKER = 16
 """Blocks that one worker works on at once: with 32 rows each or more, more rows than an engine admits."""
 QUEUED_PER_WORKER = CALLS_PER_WORKER + 2
 """Blocks that are sent to one worker: two wait there, so that it never waits for Ray."""
+READERS_PER_WORKER = 2
+"""A reader checks some 200 JPEG or 25 PNG photos of 0.8 megapixels a second, so that two keep up with an engine; each
+is a process that takes two seconds of processor time to start, and without a limit Ray starts as many as there is room."""
 LOOK_EVERY_S, HEED_EVERY_S = 0.2, 1.0
 """How often the control actor is asked: while engines start or the run ends, and in between (each question takes
 milliseconds from the engine where it shares the cores)."""
@@ -99,8 +102,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
             read_windows,
             batch_size=None,
             batch_format="pyarrow",
-            # One reader feeds a worker's engine many times over; each more is a process that takes seconds to start.
-            compute=TaskPoolStrategy(size=max(1, min(len(windows), 1 + high))),
+            compute=TaskPoolStrategy(size=max(1, min(len(windows), READERS_PER_WORKER * high))),
             # Half a CPU also keeps Ray from fusing reading into the workers, where it would stall the engine.
             num_cpus=0.5,
             fn_kwargs={

@@ -53,7 +53,7 @@ class _Shape:
             self._good.add(kinds)
         for index in self._floats:
             number = values[index]
-            if number is not None and not isfinite(number):
+            if type(number) is float and not isfinite(number):
                 raise RowError(f"{where}: {self.names[index]}: found {number}, expected a finite number")
         return dict(zip(self.names, values, strict=True))
 

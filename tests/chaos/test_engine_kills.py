@@ -35,7 +35,8 @@ def test_the_engine_process_is_killed(tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["status"] == "complete"
     assert len(list((out / "journal").glob("*.rows"))) == KILLS + 1
-    # At most what the cache admits was in flight at each kill: a row takes 4 blocks of 32 tokens or more.
-    found = check_exactly_once(out, manifest["counts"]["read"], KILLS * BLOCKS // 4)
+    # At most what the cache admits was in flight at each kill: beside its picture, a row claims a quarter more than its
+    # requests hold, of which the shortest fills one block of 32 tokens and the judge's two or more.
+    found = check_exactly_once(out, manifest["counts"]["read"], KILLS * BLOCKS // 2)
     assert not command.gone_within(10)
     print(f"{KILLS} engine kills, {found['rows']} rows, {found['repeated']} repeated")

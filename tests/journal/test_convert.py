@@ -80,7 +80,8 @@ def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
         ({"attempts": "3"}, "attempts: found str '3', expected int"),
         ({"eyes_closed": 1}, "eyes_closed: found int '1', expected bool"),
         ({"query": None}, "query: found NoneType"),
-        ({"p_harmful": float("nan")}, "expected a finite number"),
+        ({"p_harmful": float("nan")}, "p_harmful: found nan, expected a finite number"),
+        ({"seconds": float("inf")}, "seconds: found inf, expected a finite number"),
     ],
 )
 def test_a_row_of_a_wrong_type_never_reaches_the_journal(changes: dict[str, Any], message: str) -> None:
