@@ -30,7 +30,7 @@ QUEUED_PER_WORKER = CALLS_PER_WORKER + 2
 """Blocks that are sent to one worker: two wait there, so that it never waits for Ray."""
 READERS_PER_WORKER = 2
 """A reader checks some 200 JPEG or 25 PNG photos of 0.8 megapixels a second, so that two keep up with an engine; each
-is a process that takes two seconds of processor time to start, and without a limit Ray starts as many as there is room."""
+is a process whose start takes two seconds of processor time, and Ray by itself starts as many as there is room for."""
 LOOK_EVERY_S, HEED_EVERY_S = 0.2, 1.0
 """How often the control actor is asked: while engines start or the run ends, and in between (each question takes
 milliseconds from the engine where it shares the cores)."""
