@@ -6,14 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
 from engine.backends import watcher
 from engine.registry import used_files
+from pipelines import lean
 
 # No telemetry of ours, and the libraries' switched off, before they are imported anywhere.
 QUIET = {
@@ -29,20 +29,8 @@ QUIET = {
 # Ray Data holds reading back by what the workers have in hand, always: by default it lets the readers run ahead until
 # half of the object store is full, and small blocks do not even stand there but in the driver's own memory.
 PACED = {"RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD": "0"}
-# A cluster of one run: it reports to nobody, and keeps one idle process for the next read. A sample, a statistic of an
-# event, an idle process (each wakes a hundred times a second): all of it takes time from an engine on the same cores.
-LEAN = {
-    "RAY_enable_metrics_collection": "0",
-    "RAY_task_events_report_interval_ms": "0",
-    "RAY_event_stats": "0",
-    "RAY_num_workers_soft_limit": "1",
-    "RAY_idle_worker_killing_time_threshold_ms": "10000",  # not between two reads: a start costs seconds
-}
 READ_AHEAD = 2.0
 """Bytes of blocks that may wait for the workers, as a multiple of what these have in hand."""
-DRIVER_LOOKS_EVERY_S = 0.25
-"""How often Ray Data's driver looks at its tasks (ten times a second by default, milliseconds each): blocks take longer
-than that, and what the driver takes is missing to an engine on the same cores."""
 STARTS = 3
 SLOW_START = "timed out during startup"
 RUN_VARIABLE = "ECSO_RUN_TOKEN"
@@ -56,7 +44,7 @@ def joined(*, slots: int, logs: str | None) -> Iterator[None]:
     A local cluster counts logical slots, not cores: an actor that waits for an engine needs no core of its own. A
     cluster that was there before (a test's, a notebook's) is used and left as it is.
     """
-    for key, value in {**QUIET, **PACED, **({} if _elsewhere() else LEAN)}.items():
+    for key, value in {**QUIET, **PACED, **({} if _elsewhere() else lean.LEAN)}.items():
         os.environ.setdefault(key, value)
     import ray
 
@@ -119,10 +107,11 @@ def _started(slots: int, logs: str | None) -> Iterator[None]:
     import ray
 
     with _quiet_stderr(logs), _watched():
-        with _apart(), _without_log_monitor():
+        with lean.daemons():
             _init(slots)
         try:
-            yield
+            with nullcontext() if _elsewhere() else lean.helpers():
+                yield
         finally:
             ray.shutdown()
 
@@ -158,43 +147,6 @@ def _watched() -> Iterator[None]:
         # Not waited for: it gives what Ray has told to end some seconds, and then ends by itself.
         if guard.stdin is not None:
             guard.stdin.close()
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Daemons started inside get a session of their own: a signal to the driver's whole group (`kill -TERM -PGID`, a
-    service manager) must reach the driver alone, which then drains with their help.
-
-    Ray blocks SIGINT in them and nothing else, and has no option for it, hence the class that it starts them with.
-    """
-    from ray._private import services
-
-    plain = getattr(services, "ConsolePopen", None)
-    if plain is None:  # another version of Ray: as it was
-        yield
-        return
-    services.ConsolePopen = partial(plain, start_new_session=True)
-    try:
-        yield
-    finally:
-        services.ConsolePopen = plain
-
-
-@contextmanager
-def _without_log_monitor() -> Iterator[None]:
-    """A cluster started inside gets none: it looks at every log ten times a second, for a driver that is told none of
-    them (`log_to_driver=False`), and takes that time from an engine on the same cores. `ray.init` has no option."""
-    from ray._private.node import Node
-
-    plain = getattr(Node, "start_log_monitor", None)
-    if plain is None:  # another version of Ray: as it was
-        yield
-        return
-    Node.start_log_monitor = lambda _: None
-    try:
-        yield
-    finally:
-        Node.start_log_monitor = plain
 
 
 def cores() -> int:
@@ -258,15 +210,7 @@ def configure(*, workers: int) -> None:
     context.execution_options.verbose_progress = False
     # Its default of 1.75 would never be reached: a worker is sent 18 blocks for the 16 that it works on.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
-    _look_less()
+    lean.look_less()
     for name in ("ray.data", "ray"):
         # What ends a run is told by the driver in one line; Ray Data would print the worker's traceback before it.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _look_less() -> None:
-    """Ray Data has no option for it, hence the constant; another version that has none stays as it is."""
-    from ray.data._internal.execution import streaming_executor_state as state
-
-    if hasattr(state, "WAIT_FOR_TASK_COMPLETION_TIMEOUT_S"):
-        state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = DRIVER_LOOKS_EVERY_S

@@ -21,7 +21,7 @@ import yaml
 
 from engine.config import GenerateConfig, JobConfig
 from engine.jobs.spec import spec_of
-from pipelines.cluster import LEAN
+from pipelines.lean import LEAN
 from pipelines.jobs.render import render
 from tests.pipelines.conftest import folder_of, journalled, rows
 
