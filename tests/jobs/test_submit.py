@@ -21,8 +21,8 @@ import yaml
 
 from engine.config import GenerateConfig, JobConfig
 from engine.jobs.spec import spec_of
-from pipelines.lean import LEAN
 from pipelines.jobs.render import render
+from pipelines.lean import LEAN
 from tests.pipelines.conftest import folder_of, journalled, rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.kill]
