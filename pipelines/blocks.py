@@ -26,8 +26,9 @@ def wrap(table: pa.Table) -> pa.Table:
 
 
 def unwrap(envelopes: pa.Table) -> Iterator[pa.Table]:
-    """The tables in a block of envelopes."""
-    for value in envelopes.column("table"):
+    """The tables in a block of envelopes. A task that gave none (a worker that broke off) leaves a block of no rows,
+    for which Ray Data knows no columns."""
+    for value in envelopes.column("table") if envelopes.num_rows else ():
         yield pa.ipc.open_stream(value.as_buffer()).read_all()
 
 

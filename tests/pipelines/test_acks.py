@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 
 from pipelines import worker
-from pipelines.blocks import Ack
+from pipelines.blocks import Ack, acks_to_table, table_to_acks, unwrap, wrap
 
 
 def batches(ends: list[float | Exception]) -> list[int | str]:
@@ -54,3 +56,19 @@ def test_early_rows_do_not_wait_for_late_ones(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_error_comes_back_before_the_rest() -> None:
     assert batches([0.0, OSError("the disk is gone"), 0.1]) == ["the disk is gone"]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_a_task_that_gives_nothing_has_nothing_to_say() -> None:
+    """Ray Data makes a block without columns of it: a worker that broke off, a reader that was told to stop."""
+    import ray
+
+    def give(block: pa.Table) -> Iterator[pa.Table]:
+        if block["id"][0].as_py() == 1:
+            yield wrap(acks_to_table([Ack("row", "ok")]))
+
+    dataset = ray.data.range(3, override_num_blocks=3).map_batches(give, batch_size=None, batch_format="pyarrow")
+    blocks = [ray.get(entry.ref) for bundle in dataset.iter_internal_ref_bundles() for entry in bundle.blocks]
+    assert [] in [block.column_names for block in blocks]  # else this test shows nothing
+    assert [ack for block in blocks for table in unwrap(block) for ack in table_to_acks(table)] == [Ack("row", "ok")]

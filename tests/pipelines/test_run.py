@@ -215,6 +215,14 @@ class TestStops:
         assert again["counts"] == manifest["counts"]  # the target was reached: nothing more is asked
         assert manifest["status"] == "complete"
 
+    def test_a_stop_leaves_most_of_the_source_unread(self, config: Make, tmp_path: Path) -> None:
+        """Readers that are told to stop give blocks of no rows, and no columns, which count for nothing."""
+        lines = [{"image": f"{k % 4}.png", "query": f"Question {k}?"} for k in range(9000)]
+        source = folder_of(tmp_path / "src", lines)
+        slow = {"scripted_latency_ms": 100, "engine_arg": {"capacity": 16}}
+        counts = run(config(queries="folder", path=str(source), target_accepted=20, **slow))["counts"]
+        assert 20 <= counts["ok"] < 4000
+
     def test_a_target_counts_what_a_killed_run_has_accepted(
         self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
