@@ -110,7 +110,7 @@ class Display:
 
         total = self._tally.total or 0
         bar = ProgressBar(total=max(1, total), completed=self._tally.before + self._tally.rows)
-        return Group(bar, Text(self._tally.line()))
+        return Group(Text(self._tally.line()), bar)  # a bar ends no line: after it the text would be cut off
 
     def tick(self) -> None:
         """Call often; prints a plain line when it is time."""

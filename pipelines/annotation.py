@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
@@ -120,7 +121,7 @@ def _run(
 
         from pipelines import control
 
-        handle = control.start()
+        handle = control.start(config.workers)
         breaker, shown = Breaker(config.max_error_rate), time.monotonic()
         told: list[str] = []
         try:
@@ -215,8 +216,14 @@ class AnnotateWorker:
         threading.Thread(target=self._loop.run_forever, name="judge", daemon=True).start()
         self._judge = make(setup.name, setup.options)
         self._pictures = RunPictures(self._store, setup.manifest)
+        from pipelines.control import ask
+
+        if ask(control.starting.remote(), None) is not None:
+            self._stopping = True
+            return
         try:
             self._start()
+            control.stats.remote(uuid.uuid4().hex, {})  # ready
         except UsageError as error:
             self._give_up(error)
 

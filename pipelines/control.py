@@ -6,11 +6,16 @@ from typing import Any
 
 import ray
 
+DEATHS_EACH = 3
+"""How many workers, for each of a run, may end in a row before any is ready."""
+
 
 class Control:
     """State of a run: `stop` (a reason) and the first `fatal` message of a worker that cannot start."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self._deaths = DEATHS_EACH * workers
+        self._starts = 0
         self._stop: str | None = None
         self._fatal: str | None = None
         self._stats: dict[str, dict[str, Any]] = {}
@@ -24,8 +29,23 @@ class Control:
         self._fatal = self._fatal or message
         self.stop("fatal")
 
+    def starting(self) -> str | None:
+        """A worker is about to load its model; the reason not to, if there is one.
+
+        Ray starts a worker whose process ended again without end, and `max_consecutive_actor_init_deaths` counts none
+        of it (only errors that are raised): where none has become ready for so many starts, none will.
+        """
+        self._starts += 1
+        if self._starts > self._deaths:
+            self.stop(
+                f"failed: {self._deaths} workers in a row ended before they were ready; see worker-*.log in logs/"
+            )
+        return self._stop
+
     def stats(self, worker: str, counters: dict[str, Any]) -> str | None:
         """The latest counters of one worker; the reason to stop, if there is one."""
+        if worker not in self._stats:
+            self._starts = 0
         self._stats[worker] = counters
         return self._stop
 
@@ -37,8 +57,8 @@ class Control:
         return self._stats
 
 
-def start() -> Any:
-    """A handle to a fresh Control actor; it needs no CPU, and dies with the driver.
+def start(workers: int = 1) -> Any:
+    """A handle to a fresh Control actor of so many workers; it needs no CPU, and dies with the driver.
 
     It stands on the driver's node, so that the end of another node does not take it along. Killed by itself it starts
     again, empty: the driver says its reason to stop at each look, and the workers their counters with each report.
@@ -47,7 +67,7 @@ def start() -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_concurrency": 4, "max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(Control).options(**options, scheduling_strategy=here).remote()
+    return ray.remote(Control).options(**options, scheduling_strategy=here).remote(workers)
 
 
 def ask(call: Any, otherwise: Any) -> Any:

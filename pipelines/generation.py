@@ -70,7 +70,7 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
 
         if (missing := missing_gpus(setup.backend, ray.cluster_resources())) is not None:
             print(missing, file=sys.stderr, flush=True)
-        handle = control.start()
+        handle = control.start(high)
         with _signals(stop):
             _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config, lost)
         stop.stats = _stats(handle)

@@ -7,6 +7,7 @@ by the engine's capacity. What leaves through Ray is acknowledgements only: the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sys
@@ -32,9 +33,11 @@ from engine.journal.segments import JournalWriter
 from engine.planning import WorkerSetup
 from engine.types import Query, Transcript
 from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
+from pipelines.control import ask
 from pipelines.logs import to_logs
 
 CONTROL_EVERY_S = 0.5
+REFRESH_S = 2.0
 ACKS_EVERY_S = 1.0
 ACKS_AT_ONCE = 256
 LONGEST_KEPT_S = 20.0
@@ -111,6 +114,9 @@ class GenerateWorker:
 
     def _start(self) -> bool:
         """Load the model. What no retry can mend is told to the driver, and this worker answers nothing."""
+        if ask(self._control.starting.remote(), None) is not None:
+            self._stopping.set()
+            return False
         try:
             self._strategy = strategies.create(self._setup.strategy, self._setup.options)
             self._backend = create(self._setup.backend)
@@ -163,8 +169,19 @@ class GenerateWorker:
     def _deliver(self, task: asyncio.Task[Ack], call: Call) -> None:
         self._tasks.discard(task)
         self._flush_if_idle()
-        if not self._tasks and self._ready:
-            self._report()  # before the last acknowledgement, so that the manifest counts every call
+        if self._tasks or not self._ready:
+            call.ended(task)
+        else:
+            self._last = self._loop.create_task(self._deliver_last(task, call))
+
+    async def _deliver_last(self, task: asyncio.Task[Ack], call: Call) -> None:
+        """Nothing else is in flight, perhaps for good: what the engines count goes to the control actor before the
+        acknowledgement, so that the manifest has all of it."""
+        refresh = getattr(self._backend, "refresh", None)  # only an engine in a process of its own has one
+        if refresh is not None:
+            with contextlib.suppress(Exception):  # a counter must not end a run
+                await asyncio.wait_for(refresh(), REFRESH_S)
+        self._report()
         call.ended(task)
 
     async def _handle(self, row: Row) -> Ack:

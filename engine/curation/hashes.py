@@ -6,7 +6,7 @@ Three measures that fail in different ways, on the picture as a model sees it (f
 - `dhash`, 256 bits: is a cell of a 16 × 16 grid brighter than the one to its left (Krawetz 2013). Edges, in place.
 - `chroma`, 8 × 8 cells × (Cb, Cr): mean colour, to which the two grey hashes are blind.
 
-8 × 8 hashes give strange false positives (peers.md R32), hence 256 bits and agreement of all three.
+8 × 8 hashes give strange false positives, hence 256 bits and agreement of all three.
 
 Covers: other encoding and quality, other size, brightness and contrast of about 15 %. Does not cover, on purpose: crops
 of more than 1 %, mirroring, rotation, a grey copy of a coloured picture: they stay, which is the harmless mistake. A

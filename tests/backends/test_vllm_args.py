@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from engine.backends import vllm_args
+from engine.backends import vllm_args, vllm_memory
 from engine.backends.base import BackendConfig
 
 
@@ -108,7 +111,7 @@ def test_before_anything_is_seen_a_row_needs_its_longest_step_in_whole_blocks() 
 
 
 def test_576_picture_tokens_admit_about_what_the_trial_found_ideal() -> None:
-    """Issue: 96 rows in flight overflowed the cache, 56 gave the ideal hit rate."""
+    """There 96 rows in flight overflowed the cache, 56 gave the ideal hit rate."""
     rows = 56 * 800 // (576 + vllm_args.RowNeed(32, block=32).expected(12))
     assert 50 <= rows <= 62
 
@@ -137,3 +140,31 @@ def test_an_answer_is_never_expected_longer_than_it_may_be() -> None:
 def test_encoded_pictures_fit_the_bytes_they_get() -> None:
     assert vllm_args.encoder_cache_tokens(4096, 2) == 131_072  # LLaVA-1.5-7B: 227 pictures
     assert vllm_args.encoder_cache_tokens(64, 4) == vllm_args.ENCODER_CACHE_TOKENS
+
+
+@pytest.mark.parametrize("visible", ["", "1"])
+def test_the_free_memory_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    """A card that is too full is named with who fills it; lines that hold no numbers are passed over."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" > {tmp_path}/asked\n'
+        'case "$1" in\n'
+        '*compute-apps*) printf "4242, 60000\\n77, [N/A]\\n";;\n'
+        '*) printf "81000, 81559\\n20000, 81559\\n";;\n'
+        "esac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    message = vllm_memory._memory_shortfall(0.9)
+    assert message is not None
+    assert "pid 4242" in message
+    assert "pid 77" not in message
+    assert ("-i 1" in (tmp_path / "asked").read_text()) == bool(visible)
+    assert vllm_memory._memory_shortfall(0.2) is None
+
+
+def test_without_nvidia_smi_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert vllm_memory._memory_shortfall(0.9) is None

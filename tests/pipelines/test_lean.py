@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipelines import lean
+from pipelines.cluster import QUIET
 from tests.chaos.harness import ROOT
 
 PLACES = [
@@ -32,6 +34,7 @@ PLACES = [
 ]
 
 ONE_RUN = """
+import os
 import sys
 from pathlib import Path
 
@@ -42,7 +45,7 @@ from engine.config import GenerateConfig
 from engine.journal.index import done
 from engine.planning import plan_job
 from engine.progress import Tally
-from pipelines.cluster import joined
+from pipelines.cluster import QUIET, joined
 from pipelines.generation import execute
 
 job = plan_job(GenerateConfig(backend="scripted", limit=40, out=sys.argv[1]))
@@ -51,6 +54,8 @@ with joined(slots=3, logs=sys.argv[1] + "/logs"):
     stop = execute(job, "run", done(sys.argv[1]), tally)
     assert stop.error is None, stop.error
     assert tally.rows == 40, tally.rows
+    environment = ray.remote(num_cpus=0)(lambda: dict(os.environ)).remote()
+    assert ray.get(environment).items() >= QUIET.items()
     names = sorted(actor["ActorClassName"] for actor in actors().values())
     daemons = sorted(ray._private.worker._global_node.all_processes)
 print("ACTORS", names)
@@ -75,8 +80,10 @@ def test_ray_has_the_names(place: str, name: str) -> None:
 
 @pytest.mark.ray
 def test_a_run_has_no_other_actors(tmp_path: Path) -> None:
+    """And it tells nobody: no telemetry of Ray's, vLLM's or the Hub's in any process."""
     command = [sys.executable, "-c", ONE_RUN, str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    plain = {name: value for name, value in os.environ.items() if name not in QUIET}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=plain)
     assert done.returncode == 0, done.stderr[-3000:]
     (actors,) = [line for line in done.stdout.splitlines() if line.startswith("ACTORS")]
     assert actors.count("'") == 4, actors
