@@ -36,6 +36,8 @@ class WorkerSetup:
     """Share of transcripts checked against their JSON Schema (all of them with --validate-all)."""
     helpers: tuple[Helper, ...] = ()
     """Models that the strategy asks beside the one that answers."""
+    retry_errors: bool = False
+    """Rows that failed in an earlier run are asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Job:
             facts=facts,
             check_share=1.0 if self.config.validate_all else 0.01,
             helpers=self.helpers,
+            retry_errors=self.config.retry_errors,
         )
 
     @property

@@ -34,7 +34,7 @@ from engine.judges.report import Report
 from engine.types import Query
 from pipelines import cluster
 from pipelines.logs import to_logs
-from pipelines.placement import cpus_of, resources
+from pipelines.placement import cpus_of, remove_groups, resources
 
 CALLS_PER_WORKER = 4
 """Windows that one worker judges at once: while the last rows of one are waited for, the next one's are asked."""
@@ -137,6 +137,7 @@ def _run(
             cause = OutputError(f"annotate broke off: {str(error).strip().splitlines()[-1]}")
             return _end(ray.get(handle.state.remote()), breaker, told) or cause
         finally:
+            remove_groups()
             ray.kill(handle)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 from engine.backends import watcher
@@ -23,6 +25,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that outlives a cut drain is not to start another Ray
     # Where there is no GPU, Ray is not to hide what is none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -109,11 +112,12 @@ def _started(slots: int, logs: str | None) -> Iterator[None]:
     with _quiet_stderr(logs), _watched():
         with lean.daemons():
             _init(slots)
-        try:
-            with nullcontext() if _elsewhere() else lean.helpers():
+        # Ray's threads may still look about while it ends: not for helpers that are not there.
+        with nullcontext() if _elsewhere() else lean.helpers():
+            try:
                 yield
-        finally:
-            ray.shutdown()
+            finally:
+                ray.shutdown()
 
 
 def _init(slots: int) -> None:
@@ -123,12 +127,29 @@ def _init(slots: int) -> None:
 
     for left in reversed(range(STARTS)):
         try:
-            ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
+            with _own_sigterm():
+                ray.init(**_options(slots), log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # Ray raises the bare class
             if not left or SLOW_START not in str(error):
                 raise
             ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray's own handler, set by its start, would end the process with code 15 and nothing sealed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before if callable(before) else _end)
+
+
+def _end(number: int, frame: object) -> NoReturn:  # noqa: ARG001 (the signature of a handler)
+    """Where nobody drains: leave every block that is open, and end as a process does that was ended by a signal."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -205,6 +226,7 @@ def configure(*, workers: int) -> None:
     context.target_max_block_size = 1  # one envelope, one block, at once: see pipelines/blocks.py
     context.downstream_capacity_backpressure_ratio = READ_AHEAD
     context.max_consecutive_actor_init_deaths = 3 * workers
+    context.execution_no_progress_timeout_s = -1  # a window, a model's start, a wait for GPUs may well take 30 minutes
     context.max_errored_blocks = 0  # a dropped block would drop good rows; errors are handled per row
     context.execution_options.preserve_order = False
     context.execution_options.verbose_progress = False

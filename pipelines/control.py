@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import ray
 
 DEATHS_EACH = 3
-"""How many workers, for each of a run, may end in a row before any is ready."""
+"""How many workers, for each of a run, may end in a row with nothing done in between."""
+SUSPECT = 2
+"""In flight at so many ends of an engine, a row may well be their cause."""
 
 
 class Control:
@@ -16,6 +19,8 @@ class Control:
     def __init__(self, workers: int = 1) -> None:
         self._deaths = DEATHS_EACH * workers
         self._starts = 0
+        self._unfit = ""
+        self._ends: Counter[str] = Counter()
         self._stop: str | None = None
         self._fatal: str | None = None
         self._stats: dict[str, dict[str, Any]] = {}
@@ -29,22 +34,37 @@ class Control:
         self._fatal = self._fatal or message
         self.stop("fatal")
 
+    def unfit(self, message: str) -> bool:
+        """A worker cannot load its model; whether the run ends. Where none ever could, that is `fatal`; where others
+        work, the cause may pass (a full server, memory not yet given back), and Ray may start it again."""
+        self._unfit = f": {message}"
+        if not self._stats:
+            self.fatal(message)
+        return self._stop is not None
+
     def starting(self) -> str | None:
         """A worker is about to load its model; the reason not to, if there is one.
 
         Ray starts a worker whose process ended again without end, and `max_consecutive_actor_init_deaths` counts none
-        of it (only errors that are raised): where none has become ready for so many starts, none will.
+        of it (only errors that are raised): where nothing was done for so many starts, nothing will be.
         """
         self._starts += 1
         if self._starts > self._deaths:
-            self.stop(
-                f"failed: {self._deaths} workers in a row ended before they were ready; see worker-*.log in logs/"
-            )
+            ended = f"{self._deaths} workers in a row ended before they were ready"
+            self.stop(f"failed: {ended} (see logs/worker-*.log){self._unfit}")
         return self._stop
+
+    def died(self, query_ids: list[str]) -> None:
+        """An engine died while these rows were in flight."""
+        self._ends.update(query_ids)
+
+    def suspects(self) -> dict[str, int]:
+        """Rows that were in flight at SUSPECT or more ends of an engine, and at how many."""
+        return {query_id: ends for query_id, ends in self._ends.items() if ends >= SUSPECT}
 
     def stats(self, worker: str, counters: dict[str, Any]) -> str | None:
         """The latest counters of one worker; the reason to stop, if there is one."""
-        if worker not in self._stats:
+        if worker not in self._stats or counters.get("requests") != self._stats[worker].get("requests"):
             self._starts = 0
         self._stats[worker] = counters
         return self._stop

@@ -22,7 +22,7 @@ from engine.errors import BreakerError, EcsoError, OutputError, UsageError
 from engine.planning import Job, WorkerSetup
 from engine.progress import Display, Tally
 from pipelines import cluster
-from pipelines.placement import cpus_of, missing_gpus
+from pipelines.placement import cpus_of, missing_gpus, reader_cpus, remove_groups
 
 CALLS_PER_WORKER = 16
 """Blocks that one worker works on at once: with 32 rows each or more, more rows than an engine admits."""
@@ -45,6 +45,7 @@ class Stop:
     error: EcsoError | None = None
     deadline: float | None = None
     signals: int = 0
+    is_sealing: bool = False
     stats: dict[str, Any] = field(default_factory=dict)
 
     def because(self, reason: str, *, code: int = 0, error: EcsoError | None = None) -> None:
@@ -52,7 +53,9 @@ class Stop:
             self.reason, self.exit_code, self.error = reason, code, error
 
 
-def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Event | None = None) -> Stop:
+def execute(
+    job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Event | None = None, stop: Stop | None = None
+) -> Stop:
     """Run the rows of `job` that are not in `done` through the workers. Returns why it ended; raises nothing of Ray's.
 
     Rows that were in flight when it ends early are finished within `drain_s`, or asked again by the next run.
@@ -60,7 +63,7 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
     config, setup = job.config, job.setup(run_id)
     lost = lost or threading.Event()
     high = config.pool[1]
-    stop = Stop()
+    stop = stop or Stop()
     cpus = cpus_of(setup.backend, workers=high, cores=cluster.cores())
     with cluster.joined(slots=high * cpus + 2, logs=setup.logs):
         cluster.configure(workers=high)
@@ -68,17 +71,21 @@ def execute(job: Job, run_id: str, done: Any, tally: Tally, lost: threading.Even
 
         from pipelines import control
 
-        if (missing := missing_gpus(setup.backend, ray.cluster_resources())) is not None:
+        there = ray.cluster_resources()
+        if (missing := missing_gpus(setup.backend, there)) is not None:
             print(missing, file=sys.stderr, flush=True)
         handle = control.start(high)
-        with _signals(stop):
-            _follow(_stream(job, setup, done, handle, cpus), handle, stop, tally, config, lost)
+        reading = reader_cpus(there, high * cpus)
+        try:
+            _follow(_stream(job, setup, done, handle, cpus, reading), handle, stop, tally, config, lost)
+        finally:
+            remove_groups()
         stop.stats = _stats(handle)
         ray.kill(handle)
     return stop
 
 
-def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> Iterator[Any]:
+def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int, reading: float) -> Iterator[Any]:
     """The dataset of acknowledgements, block by block."""
     import ray
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
@@ -103,8 +110,7 @@ def _stream(job: Job, setup: WorkerSetup, done: Any, handle: Any, cpus: int) -> 
             batch_size=None,
             batch_format="pyarrow",
             compute=TaskPoolStrategy(size=max(1, min(len(windows), READERS_PER_WORKER * high))),
-            # Half a CPU also keeps Ray from fusing reading into the workers, where it would stall the engine.
-            num_cpus=0.5,
+            num_cpus=reading,
             fn_kwargs={
                 "done": [ray.put(done)],
                 "control": handle,
@@ -231,12 +237,14 @@ def _stats(handle: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM drain; a second one stops at once."""
+def signals(stop: Stop) -> Iterator[None]:
+    """Ctrl-C and SIGTERM drain, and let a seal be finished; a second one stops at once."""
 
     def heard(number: int, frame: object) -> None:  # noqa: ARG001 (the signature of a handler)
         stop.signals += 1
         stop.because(f"signal {signal.Signals(number).name}", code=128 + number)
+        if stop.is_sealing and stop.signals > 1:
+            raise SystemExit(128 + number)
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():

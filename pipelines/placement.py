@@ -59,6 +59,24 @@ def missing_gpus(backend: BackendConfig, there: Mapping[str, float]) -> str | No
     )
 
 
+def reader_cpus(there: Mapping[str, float], taken: float) -> float:
+    """What a read task asks for: half a CPU, which also keeps Ray from fusing reading into the workers, where it would
+    stall the engine; nothing where the workers take all that the cluster has, and a reader would wait for ever."""
+    return 0.5 if there.get("CPU", 0.0) >= taken + 0.5 else 0.0
+
+
+_groups: list[Any] = []
+
+
+def remove_groups() -> None:
+    """Give back what the placement groups of a run hold: they outlive their actors, and the next run in this process
+    would wait for their GPUs."""
+    import ray
+
+    while _groups:
+        ray.util.remove_placement_group(_groups.pop())
+
+
 class _Group:
     """A fresh placement group for each actor (picklable, unlike a closure over one group)."""
 
@@ -70,6 +88,7 @@ class _Group:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         group = ray.util.placement_group(bundles(self._tensor_parallel), strategy="STRICT_PACK")
+        _groups.append(group)
         return {
             "scheduling_strategy": PlacementGroupSchedulingStrategy(
                 placement_group=group, placement_group_capture_child_tasks=True

@@ -20,7 +20,7 @@ from engine.journal.store import Store
 from engine.lineage import refuse
 from engine.planning import Job, config_dict, plan_job
 from engine.progress import Tally
-from pipelines.generation import Stop, execute
+from pipelines.generation import Stop, execute, signals
 
 Manifest = dict[str, Any]
 
@@ -53,6 +53,8 @@ def run_job(job: Job) -> tuple[Manifest, Stop]:
         source = None if job.config.since_last else job.source_identity
         resume: Any = job.config.resume
         state = open_run(job.out, job.fingerprint, job.fields, _run_id, resume, source=source)
+        if state.note is not None:
+            _say(f"note: {state.note}")
         if is_complete(state.manifest, job):
             _say(f"complete already: {job.out}")
             _curate(job)
@@ -79,16 +81,28 @@ def _answer_and_seal(job: Job, state: RunState, finished: Done, lock: RunLock) -
         f"run {state.run_id} · fingerprint {job.fingerprint[:8]} · {job.plan.total:,} rows, {before:,} done · {job.out}"
     )
     tally = Tally(job.plan.total, before, finished.accepted)
-    stop = Stop()
+    with signals(stop := Stop()):
+        return _follow_through(job, state, finished, lock, tally, stop)
+
+
+def _follow_through(
+    job: Job, state: RunState, finished: Done, lock: RunLock, tally: Tally, stop: Stop
+) -> tuple[Manifest, Stop]:
+    before = tally.before
     if job.config.target_accepted is not None and finished.accepted >= job.config.target_accepted:
         stop.because("target")  # a run that was killed between its last row and its seal
-    elif before < job.plan.total:
-        stop = execute(job, state.run_id, finished, tally, lock.lost)
+    elif before != job.plan.total:  # more are done where less is planned than before; which ones, the readers see
+        execute(job, state.run_id, finished, tally, lock.lost, stop)
     if lock.lost.is_set():
         raise OutputError(f"{job.out}: the run lock was taken away; nothing is sealed, the journal keeps what is done")
+    stop.is_sealing = True
     _say("sealing")
-    manifest = seal_in_process(job.out, run=_info(job, state, stop, tally), complete=_is_whole(stop))
+    whole = stop.reason == "target" or (stop.reason is None and before > job.plan.total)
+    manifest = seal_in_process(job.out, run=_info(job, state, stop, tally, whole), complete=whole or None)
     _curate(job)
+    if stop.reason is None and manifest["status"] != "complete":
+        missing = f"{manifest['counts']['read']:,} of {job.plan.total:,} planned rows are in the journal"
+        stop.because("rows missing", code=1, error=OutputError(f"{missing}: did the source change while it was read?"))
     return manifest, stop
 
 
@@ -112,12 +126,8 @@ def _is_curated(store: Store) -> bool:
         return False  # never curated, or damaged
 
 
-def _is_whole(stop: Stop) -> bool | None:
-    """A run that reached its target is complete as it is; else the seal compares with what was planned."""
-    return True if stop.reason == "target" else None
-
-
-def _info(job: Job, state: RunState, stop: Stop, tally: Tally) -> RunInfo:
+def _info(job: Job, state: RunState, stop: Stop, tally: Tally, whole: bool) -> RunInfo:
+    """`whole`: complete as it is (its target is reached); else the seal compares with what was planned."""
     config = config_dict(job.config)
     config["source"] = job.source_identity
     return RunInfo(
@@ -142,7 +152,7 @@ def _info(job: Job, state: RunState, stop: Stop, tally: Tally) -> RunInfo:
             "stopped": stop.reason,
             **stop.stats,
         },
-        expected=None if stop.reason == "target" else job.plan.total,
+        expected=None if whole else job.plan.total,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import queue
 import sys
 import threading
@@ -28,6 +29,7 @@ from engine.backends import Backend, create
 from engine.backends.helpers import create_helper, total
 from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
 from engine.journal.convert import check_transcript
+from engine.journal.frames import key_digest
 from engine.journal.index import done as journal_done
 from engine.journal.segments import JournalWriter
 from engine.planning import WorkerSetup
@@ -38,6 +40,9 @@ from pipelines.logs import to_logs
 
 CONTROL_EVERY_S = 0.5
 REFRESH_S = 2.0
+START_AGAIN_S = 5.0
+CONDEMNED = 3
+"""In flight at so many ends of an engine, at the last one as the only suspect, a row is an error, not asked again."""
 ACKS_EVERY_S = 1.0
 ACKS_AT_ONCE = 256
 LONGEST_KEPT_S = 20.0
@@ -91,6 +96,8 @@ class GenerateWorker:
     def __init__(self, setup: WorkerSetup, control: Any) -> None:
         self._setup = setup
         self._control = control
+        self._local = "://" not in setup.out
+        self._is_elsewhere = self._local and not os.path.isdir(setup.out)
         self._id = uuid.uuid4().hex
         to_logs(setup.logs, f"worker-{self._id[:8]}")
         self._stopping = threading.Event()
@@ -105,11 +112,14 @@ class GenerateWorker:
             return
         self._admission = Admission(self._backend.capacity)
         self._writer = JournalWriter(setup.out, self._id)
-        self._mine: set[bytes] = set()
-        self._local = "://" not in setup.out
+        self._mine: dict[bytes, bytes] = {}
+        self._noted: set[bytes] = set()
+        self._asked: set[str] = set()
+        self._suspects: dict[str, int] = ask(control.suspects.remote(), {})
+        self._one_suspect = asyncio.Lock()
         # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._before = journal_done(setup.out, retry_errors=False) if restarted else None
+        self._before = journal_done(setup.out, retry_errors=setup.retry_errors) if restarted else None
         threading.Thread(target=self._watch, name="control", daemon=True).start()
 
     def _start(self) -> bool:
@@ -118,6 +128,10 @@ class GenerateWorker:
             self._stopping.set()
             return False
         try:
+            if self._is_elsewhere:
+                raise UsageError(
+                    f"--out {self._setup.out}: not on node {platform.node()}; give a folder that all nodes share"
+                )
             self._strategy = strategies.create(self._setup.strategy, self._setup.options)
             self._backend = create(self._setup.backend)
             self._run(self._backend.start())
@@ -125,7 +139,10 @@ class GenerateWorker:
             for helper in self._helpers.values():
                 self._run(helper.start())
         except UsageError as error:
-            ray.get(self._control.fatal.remote(str(error)))
+            if not ray.get(self._control.unfit.remote(str(error))):
+                print(f"did not start: {error}", file=sys.stderr, flush=True)
+                time.sleep(START_AGAIN_S)
+                os._exit(1)
             self._stopping.set()
             return False
         return True
@@ -189,17 +206,26 @@ class GenerateWorker:
         if self._stopping.is_set():
             return Ack(query.query_id, "skipped")
         if row.duplicate:
-            self._writer.append_duplicate(query.query_id, query.source_key, query.source_index)
-            return await self._durable(Ack(query.query_id, "duplicate"))
+            return await self._durable(self._note(query))
         if row.problem is not None:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
             return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
-        async with self._admission.hold(self._backend.cost(query)):
+        ends = self._suspects.get(query.query_id, 0)
+        if ends >= CONDEMNED:
+            dead = EngineDeadError(f"the engine died {ends} times while this row was in flight")
+            return await self._durable(self._keep(query, failed(query, self._setup.facts, "engine", dead)))
+        # One suspect at a time: at the engine's next end, no other one is taken for its cause.
+        alone = self._one_suspect if ends else contextlib.nullcontext()
+        async with alone, self._admission.hold(self._backend.cost(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
-            if self._is_done(query.query_id, query.source_key):
-                return Ack(query.query_id, "again")
+            if (standing := self._standing(query)) is not None:
+                return (
+                    await self._durable(self._note(query)) if standing == "duplicate" else Ack(query.query_id, "again")
+                )
+            self._asked.add(query.query_id)
             transcript = await answer(query, self._strategy, self._backend, self._setup.facts, self._helpers)
+            self._asked.discard(query.query_id)  # not after an error: it was in flight when the engine died
         for picture in query.pictures:
             self._writer.add_picture(picture)
         return await self._durable(self._keep(query, transcript))
@@ -247,10 +273,21 @@ class GenerateWorker:
         for kept in waiting:
             kept.set_result(None)
 
-    def _is_done(self, query_id: str, source_key: str) -> bool:
-        if bytes.fromhex(query_id[:32]) in self._mine:
-            return True
-        return self._before is not None and self._before.has_id(query_id) and self._before.has_key(source_key)
+    def _standing(self, query: Query) -> str | None:
+        """`again`: this very row is in the journal; `duplicate`: its content is, under another key; None: neither."""
+        key = key_digest(query.source_key)
+        first = self._mine.get(bytes.fromhex(query.query_id[:32]))
+        if first is not None:
+            return "again" if key == first or key in self._noted else "duplicate"
+        if self._before is not None and self._before.has_id(query.query_id):
+            return "again" if self._before.has_key(query.source_key) else "duplicate"
+        return None
+
+    def _note(self, query: Query) -> Ack:
+        """That this source row repeats another one."""
+        self._writer.append_duplicate(query.query_id, query.source_key, query.source_index)
+        self._noted.add(key_digest(query.source_key))
+        return Ack(query.query_id, "duplicate")
 
     def _keep(self, query: Query, transcript: Transcript) -> Ack:
         """Into the journal, then acknowledged; never the other way round."""
@@ -261,7 +298,7 @@ class GenerateWorker:
             # A strategy or backend made a row that breaks the contract: its error is kept instead.
             transcript = failed(query, self._setup.facts, "contract", error)
             self._writer.append(transcript)
-        self._mine.add(bytes.fromhex(transcript.query_id[:32]))
+        self._mine[bytes.fromhex(query.query_id[:32])] = key_digest(query.source_key)
         return ack_of(transcript)
 
     def _check(self, transcript: Transcript) -> None:
@@ -277,6 +314,8 @@ class GenerateWorker:
         if not isinstance(error, EngineDeadError):
             # A write that failed: another actor would fail the same way, so the run stops with the cause.
             self._control.stop.remote(f"failed: {type(error).__name__}: {error}")
+        else:
+            ask(self._control.died.remote(sorted(self._asked.copy())), None)
         try:
             asyncio.run_coroutine_threadsafe(self._close_models(), self._loop).result(timeout=10)
             self._writer.close()

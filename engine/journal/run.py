@@ -32,6 +32,8 @@ class RunState:
     """Whether the folder held this run before."""
     manifest: Mapping[str, Any] | None
     """The sealed manifest, if there is one: with status complete there may be nothing to do."""
+    note: str | None = None
+    """What a person should know before it goes on."""
 
 
 def read_run(url: str) -> dict[str, Any] | None:
@@ -78,7 +80,8 @@ def open_run(
     other = other_source(held, source)
     if other is not None:
         raise UsageError(f"{url} {other}; choose another --out")
-    return RunState(held["run_id"], fingerprint, held["fields"], held["started_at"], True, manifest)
+    note = changed_source(held, source)
+    return RunState(held["run_id"], fingerprint, held["fields"], held["started_at"], True, manifest, note)
 
 
 def _begin(
@@ -120,6 +123,21 @@ def other_source(held: Mapping[str, Any], source: Mapping[str, Any] | None) -> s
     if before.get("path") == now["path"] or (digest is not None and before.get("index_sha256") == digest):
         return None
     return f"holds the rows of {before.get('path')}, and these are those of {now['path']}"
+
+
+def changed_source(held: Mapping[str, Any], source: Mapping[str, Any] | None) -> str | None:
+    """What to say where the source stands where it stood, but lists other rows than when the run began, else None."""
+    before = held.get("source")
+    if before is None or source is None:
+        return None
+    then, now = before.get("index_sha256"), source.get("index_sha256")
+    if then is None or now is None or then == now:
+        return None
+    return (
+        f"{_place(source)['path']} has changed since this run began. Rows are known by their place: those added at the "
+        "end are answered, failed ones that were mended with --retry-errors, and one put before others is not: where "
+        "rows have moved, choose another --out"
+    )
 
 
 def _place(source: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,16 @@ class TestResume:
         with pytest.raises(UsageError, match="--resume never"):
             run(config(limit=5, resume="never"))
 
+    def test_duplicates_far_from_each_other(self, config: Make, tmp_path: Path) -> None:
+        """In other windows, so that no reader sees both: the worker, which has answered one, notes the other."""
+        lines = [{"text": f"Question {k % 600}?"} for k in range(1200)]
+        source = folder_of(tmp_path / "src", lines, pictures=0)
+        manifest = run(config(queries="folder", path=str(source)))
+        assert manifest["status"] == "complete"
+        assert (manifest["counts"]["transcripts"], manifest["counts"]["duplicates"]) == (600, 600)
+        keys = [key for row in rows(tmp_path / "out", "transcripts") for key in row["duplicate_keys"]]
+        assert len(set(keys)) == 600
+
     def test_duplicates_are_found_and_rejected_once(self, config: Make, tmp_path: Path) -> None:
         same = {"text": "What is this?", "image": "0.png"}
         source = folder_of(tmp_path / "src", [same, {"text": "other", "image": "1.png"}, same, same])
@@ -222,6 +232,16 @@ class TestStops:
         slow = {"scripted_latency_ms": 100, "engine_arg": {"capacity": 16}}
         counts = run(config(queries="folder", path=str(source), target_accepted=20, **slow))["counts"]
         assert 20 <= counts["ok"] < 4000
+
+    def test_fewer_rows_than_before_are_a_whole_run(self, config: Make, tmp_path: Path) -> None:
+        """A run that was stopped holds rows from all over; what a smaller plan lacks is answered: it is complete."""
+        slow = {"scripted_latency_ms": 20, "engine_arg": {"capacity": 4}}
+        stopped = run(config(target_accepted=60, **slow))["counts"]["read"]
+        (tmp_path / "out/manifest.json").unlink()
+        manifest = run(config(limit=stopped - 20))
+        assert (manifest["status"], manifest["config"]["limit"]) == ("complete", stopped - 20)
+        found = {row["source_index"] for row in rows(tmp_path / "out", "transcripts")}
+        assert found >= {*range(stopped - 20)}
 
     def test_a_target_counts_what_a_killed_run_has_accepted(
         self, config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
