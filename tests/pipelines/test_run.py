@@ -238,7 +238,7 @@ class TestStops:
         slow = {"scripted_latency_ms": 20, "engine_arg": {"capacity": 4}}
         stopped = run(config(target_accepted=60, **slow))["counts"]["read"]
         (tmp_path / "out/manifest.json").unlink()
-        manifest = run(config(limit=stopped - 20))
+        manifest = run(config(limit=stopped - 20, **slow))
         assert (manifest["status"], manifest["config"]["limit"]) == ("complete", stopped - 20)
         found = {row["source_index"] for row in rows(tmp_path / "out", "transcripts")}
         assert found >= {*range(stopped - 20)}

@@ -1,6 +1,8 @@
 """Queries of a build: stirred and spliced ones stay queries about the same thing, and never are a held-out template."""
 
 import random
+import re
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.tiny import WORLD_FILE, WORLD_TWO_FILE
-from engine.tiny.corpus import Corpus, Spoon
-from engine.tiny.world import World, fill, load_world
+from engine.tiny.corpus import MIX, STIRRED_MIX, Corpus, Spoon
+from engine.tiny.draw import Scene, draw
+from engine.tiny.world import KINDS, World, fill, load_world
 
 WORLD = load_world(WORLD_FILE)
 
@@ -57,3 +60,26 @@ def test_an_unstirred_query_is_its_template() -> None:
         assert query.template == other.choice(WORLD.templates_of("text", False))
         assert query.text == fill(other.choice([query.template.text]), {"concept": concept.name})
         other.random()  # asks whether to stir; a further draw would part the two at the next query
+
+
+@pytest.mark.parametrize("stirred", [0.0, 0.5], ids=["plain", "stirred"])
+def test_what_a_build_learns_from(stirred: float) -> None:
+    """Its shares are those that are written down; ECSO's own strings are in at most half of each role's samples; no
+    paraphrase that is held out is in any."""
+    rng = random.Random(11)
+    corpus = Corpus(WORLD, rng, stirred=stirred)
+
+    def scenes() -> Scene:
+        return draw(WORLD, rng.choice(WORLD.concepts), rng.choice(KINDS), 7)[1]
+
+    samples = list(islice(corpus.stream(scenes), 4000))
+    mix = STIRRED_MIX if stirred else MIX
+    assert sum(mix.values()) == pytest.approx(1.0)
+    opening = {"tell": "QUERY:\n", "caption": "REQUEST:\n", "safe_answer": "You are given some hints"}
+    for role, own in opening.items():
+        texts = [sample.text for sample in samples if sample.role == role]
+        assert len(texts) / len(samples) == pytest.approx(mix[role], abs=0.03)
+        assert 0.2 < sum(text.startswith(own) for text in texts) / len(texts) <= 0.5
+    unseen = [text for phrases in WORLD.paraphrases.values() for text in phrases.heldout]
+    fixed = [max(re.split(r"\{\w+\}", text), key=len) for text in unseen]
+    assert not [sample for sample in samples if any(part in sample.text for part in fixed if len(part) > 20)]
