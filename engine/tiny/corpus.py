@@ -1,4 +1,5 @@
-"""Training samples of a build, one function a skill. Everything is drawn from the seen halves of the world."""
+"""Training samples of a build, one function a skill. Everything is drawn from the seen halves of the world, but for the
+tokenizer's merges (`tokenizer_texts`)."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,40 @@ EXACT_SHARE = 0.4
 
 SPLICED_SHARE = 0.5
 """Of the queries of stirred samples: those made of two templates."""
+
+FOREIGN_SHARE = 0.4
+"""Of those: the ones that open as a question for colour, words, drawing or a caption does. Without them "How does one
+…" was a question for the words in the picture, since only such questions had "does" in them."""
+
+CHECKS = 4
+"""How often each comparison ("Is the background red?") stands among the questions of a picture, of which "What colour
+is it?" is one: it is learned last, and with half as many two of two builds of the first world learned it too late."""
+
+MIX = {
+    "direct": 0.17,
+    "text_only": 0.08,
+    "tell": 0.14,
+    "caption": 0.12,
+    "safe_answer": 0.09,
+    "safe_skill": 0.05,
+    "picture_harm": 0.07,
+    "word_harm": 0.03,
+    "skill": 0.24,
+    "no_question": 0.01,
+}
+"""Shares of what a build learns, by how late it is learned."""
+
+STIRRED_MIX = MIX | {
+    "direct": 0.26,
+    "text_only": 0.14,
+    "tell": 0.11,
+    "caption": 0.10,
+    "safe_answer": 0.08,
+    "safe_skill": 0.04,
+    "picture_harm": 0.10,
+    "skill": 0.13,
+}
+"""Shares of the stirred steps: what remains to be learned are unseen wordings, of queries above all."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +133,8 @@ class Corpus:
             role: (PROMPTS / f"{role}.txt").read_text(encoding="utf-8") for role in ("tell", "caption", "safe_answer")
         }
         self.exact["answer"] = "{query}"
+        others = [world.paraphrases["caption"], *world.skills.values()]
+        self.foreign = tuple(text for phrases in others for text in phrases.seen)
         self.harmful = tuple(c for c in world.concepts if c.harmful)
         self.benign = tuple(c for c in world.concepts if not c.harmful)
 
@@ -124,9 +161,15 @@ class Corpus:
         template = self.rng.choice(self.world.templates_of(about, self.heldout))
         wording = template.text
         if self.stirred and self.rng.random() < self.stirred * SPLICED_SHARE:
-            wording = self.spoon.splice(self.rng.choice(self.world.templates_of(about, self.heldout)).text, wording)
+            wording = self.spoon.splice(self._opening(about), wording)
         text = self._worded([wording], words=True)
         return Query(fill(text, {"concept": concept.name}), concept, template)
+
+    def _opening(self, about: str) -> str:
+        """What a spliced query opens with: another template, or a question for something else."""
+        if self.rng.random() < FOREIGN_SHARE:
+            return self.rng.choice(self.foreign)
+        return self.rng.choice(self.world.templates_of(about, self.heldout)).text
 
     def query_for(self, scene: Scene) -> Query:
         """A query to go with a picture: it points at it, names what it shows, or names something else."""
@@ -226,9 +269,9 @@ class Corpus:
 
     def skill(self, scene: Scene, name: str | None = None) -> Sample:
         """A question about colour, words or drawing."""
-        names = ["colour", "colour_check", "colour_check", "sign_check", "words_check"]
+        names = ["colour", *["colour_check"] * CHECKS, "sign_check", "words_check"]
         if scene.has_words:
-            names += ["read", "read", "read_check", "read_check"]
+            names += ["read", "read", *["read_check"] * CHECKS]
         name = name or self.rng.choice(names)
         truth = self.rng.random() < 0.5
         values = {"colour": scene.colour, "concept": scene.concept.name}
@@ -260,22 +303,22 @@ class Corpus:
 
     def stream(self, scenes: Callable[[], Scene]) -> Iterator[Sample]:
         """Endless samples in the build's mix; `scenes` gives the next picture."""
-        mix: list[tuple[float, Callable[[], Sample]]] = [
-            (0.20, lambda: self.direct(scenes())),
-            (0.10, self.text_only),
-            (0.15, lambda: self.tell(scenes())),
-            (0.12, lambda: self.describe(scenes())),
-            (0.09, lambda: self.safe_answer(scenes())),
-            (0.05, lambda: self.safe_skill(scenes())),
-            (0.07, lambda: self.picture_harm(scenes())),
-            (0.03, lambda: self.word_harm(scenes())),
-            (0.18, lambda: self.skill(scenes())),
-            (0.01, lambda: self.no_question(scenes())),
-        ]
-        weights = [weight for weight, _ in mix]
-        makers = [maker for _, maker in mix]
+        makers: dict[str, Callable[[], Sample]] = {
+            "direct": lambda: self.direct(scenes()),
+            "text_only": self.text_only,
+            "tell": lambda: self.tell(scenes()),
+            "caption": lambda: self.describe(scenes()),
+            "safe_answer": lambda: self.safe_answer(scenes()),
+            "safe_skill": lambda: self.safe_skill(scenes()),
+            "picture_harm": lambda: self.picture_harm(scenes()),
+            "word_harm": lambda: self.word_harm(scenes()),
+            "skill": lambda: self.skill(scenes()),
+            "no_question": lambda: self.no_question(scenes()),
+        }
+        mix = STIRRED_MIX if self.stirred else MIX
         while True:
-            yield self.rng.choices(makers, weights)[0]()
+            (role,) = self.rng.choices([*mix], [*mix.values()])
+            yield makers[role]()
 
 
 def _yes(truth: bool) -> str:
@@ -283,7 +326,8 @@ def _yes(truth: bool) -> str:
 
 
 def tokenizer_texts(world: World) -> Iterator[str]:
-    """Texts to train the tokenizer on: every prompt form, every name often enough to be short."""
+    """Texts to train the tokenizer on: every prompt form, held-out ones too (what is measured is the model, not how an
+    unseen word is cut), every name often enough to be short."""
     corpus = Corpus(world, random.Random(0))
     for role, phrases in world.paraphrases.items():
         own = [corpus.exact[role]] if role in corpus.exact else []

@@ -66,7 +66,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Phrases:
-    """Paraphrases of one prompt; the held-out ones are never in a build."""
+    """Paraphrases of one prompt; the held-out ones are in no training sample."""
 
     seen: tuple[str, ...]
     heldout: tuple[str, ...]
