@@ -117,6 +117,7 @@ class GenerateWorker:
         self._asked: set[str] = set()
         self._suspects: dict[str, int] = ask(control.suspects.remote(), {})
         self._one_suspect = asyncio.Lock()
+        self._told = threading.Lock()
         # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._before = journal_done(setup.out, retry_errors=setup.retry_errors) if restarted else None
@@ -213,6 +214,8 @@ class GenerateWorker:
         ends = self._suspects.get(query.query_id, 0)
         if ends >= CONDEMNED:
             dead = EngineDeadError(f"the engine died {ends} times while this row was in flight")
+            for picture in query.pictures:
+                self._writer.add_picture(picture)
             return await self._durable(self._keep(query, failed(query, self._setup.facts, "engine", dead)))
         # One suspect at a time: at the engine's next end, no other one is taken for its cause.
         alone = self._one_suspect if ends else contextlib.nullcontext()
@@ -314,7 +317,7 @@ class GenerateWorker:
         if not isinstance(error, EngineDeadError):
             # A write that failed: another actor would fail the same way, so the run stops with the cause.
             self._control.stop.remote(f"failed: {type(error).__name__}: {error}")
-        else:
+        elif self._told.acquire(blocking=False):  # once, although each of this worker's calls ends here
             ask(self._control.died.remote(sorted(self._asked.copy())), None)
         try:
             asyncio.run_coroutine_threadsafe(self._close_models(), self._loop).result(timeout=10)

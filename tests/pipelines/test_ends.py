@@ -13,7 +13,7 @@ import pytest
 
 from engine.config import GenerateConfig
 from engine.planning import plan_job
-from tests.pipelines.conftest import journalled
+from tests.pipelines.conftest import folder_of, journalled
 from tests.registry.distribution import install
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -60,9 +60,7 @@ print("STATUS", manifest["status"], manifest["counts"]["read"])
 def generate(tmp_path: Path, backend: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     backends = {"dies": "ill:Dies", "fails": "ill:Fails", "poisoned": "ill:Poisoned"}
     site = install(tmp_path / "site", "illness", {"backends": backends}, ill=ILL)
-    lines = "".join(json.dumps({"query": f"Question {k}?"}) + "\n" for k in range(300))
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src/queries.jsonl").write_text(lines)
+    folder_of(tmp_path / "src", [{"query": f"Question {k}?", "image": f"{k % 4}.png"} for k in range(300)])
     command = [sys.executable, "-m", "engine.generate", "--backend", backend, "--model", "tiny", *arguments]
     command += ["--queries", "folder", "--path", str(tmp_path / "src"), "--out", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "RAY_ADDRESS": "local"}
