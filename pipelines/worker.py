@@ -212,7 +212,7 @@ class GenerateWorker:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
             return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
         ends = self._suspects.get(query.query_id, 0)
-        if ends >= CONDEMNED:
+        if ends >= CONDEMNED and self._standing(query) is None:
             dead = EngineDeadError(f"the engine died {ends} times while this row was in flight")
             for picture in query.pictures:
                 self._writer.add_picture(picture)

@@ -135,7 +135,7 @@ def changed_source(held: Mapping[str, Any], source: Mapping[str, Any] | None) ->
         return None
     return (
         f"{_place(source)['path']} has changed since this run began. Rows are known by their place: those added at the "
-        "end are answered, failed ones that were mended with --retry-errors, and one put before others is not: where "
+        "end are answered, and failed ones that were mended with --retry-errors; one put before others is not. Where "
         "rows have moved, choose another --out"
     )
 

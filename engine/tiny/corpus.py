@@ -37,7 +37,7 @@ MIX = {
     "skill": 0.24,
     "no_question": 0.01,
 }
-"""Shares of what a build learns, by how late it is learned."""
+"""Shares of what a build learns from: most for what is asked most often, and for the comparisons, learned last."""
 
 STIRRED_MIX = MIX | {
     "direct": 0.26,

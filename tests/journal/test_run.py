@@ -56,8 +56,10 @@ def test_another_sources_rows_are_refused_and_moved_or_mended_ones_are_not(tmp_p
         return {"source": "folder", "path": path, "index_sha256": digest}
 
     begin(tmp_path / "out", source=of("/a", "1"))
-    for same in (of("/b", "1"), of("/a", "2")):
-        assert begin(tmp_path / "out", source=same).resumed
+    assert begin(tmp_path / "out", source=of("/b", "1")).note is None
+    changed = begin(tmp_path / "out", source=of("/a", "2"))
+    assert changed.resumed
+    assert str(changed.note).startswith("/a has changed since this run began")
     for other in (of("/b", "2"), of("/b", None)):
         with pytest.raises(UsageError, match=r"holds the rows of /a.*those of /b; choose another --out"):
             begin(tmp_path / "out", source=other)
