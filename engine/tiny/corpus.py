@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.tiny.draw import Scene
 from engine.tiny.world import Concept, Template, World, fill
@@ -77,8 +78,9 @@ class Spoon:
     Without it, unseen wordings were answered about another concept: forty templates had been learned as they stood.
     """
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: World, rng: random.Random, strays: Sequence[str] = ()) -> None:
         self.rng = rng
+        self.strays = strays
         phrases = [*world.paraphrases.values(), *world.skills.values()]
         texts = [t.text for t in world.templates if not t.heldout] + [text for p in phrases for text in p.seen]
         words = {word.strip(".,:?!").lower() for text in texts for word in text.split() if "{" not in word}
@@ -111,24 +113,34 @@ class Spoon:
         return " ".join([*words, *parts[self.rng.randint(min(1, last), last) :]])
 
     def _word(self) -> str:
-        if self.rng.random() < 0.7:
+        draw = self.rng.random()
+        if draw < 0.5 or (draw < 0.7 and not self.strays):
             return self.rng.choice(self.words)
+        if draw < 0.8 and self.strays:
+            return self.rng.choice(self.strays)
         return "".join(self.rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(self.rng.randint(2, 8)))
 
     def _sentence(self) -> str:
         words = " ".join(self._word() for _ in range(self.rng.randint(1, 5)))
-        return words.capitalize() + self.rng.choice(".....!?")
+        return words[:1].upper() + words[1:] + self.rng.choice(".....!?")
 
 
 class Corpus:
     """Makes samples of one world; `heldout` switches to unseen paraphrases and templates (for the check)."""
 
-    def __init__(self, world: World, rng: random.Random, heldout: bool = False, stirred: float = 0.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        rng: random.Random,
+        heldout: bool = False,
+        stirred: float = 0.0,
+        strays: Sequence[str] = (),
+    ) -> None:
         self.world = world
         self.rng = rng
         self.heldout = heldout
         self.stirred = stirred
-        self.spoon = Spoon(world, rng)
+        self.spoon = Spoon(world, rng, strays)
         self.exact = {
             role: (PROMPTS / f"{role}.txt").read_text(encoding="utf-8") for role in ("tell", "caption", "safe_answer")
         }
@@ -267,11 +279,11 @@ class Corpus:
         picture = scene if self.rng.random() < 0.3 else None
         return Sample("word_harm", self.prompt("word_harm", {"concept": concept.name}), _yes(concept.harmful), picture)
 
-    def skill(self, scene: Scene, name: str | None = None) -> Sample:
-        """A question about colour, words or drawing."""
-        names = ["colour", *["colour_check"] * CHECKS, "sign_check", "words_check"]
+    def skill(self, scene: Scene, name: str | None = None, checks: int = CHECKS) -> Sample:
+        """A question about colour, words or drawing; `checks`: how many of them are comparisons."""
+        names = ["colour", *["colour_check"] * checks, "sign_check", "words_check"]
         if scene.has_words:
-            names += ["read", "read", *["read_check"] * CHECKS]
+            names += ["read", "read", *["read_check"] * checks]
         name = name or self.rng.choice(names)
         truth = self.rng.random() < 0.5
         values = {"colour": scene.colour, "concept": scene.concept.name}
@@ -319,6 +331,23 @@ class Corpus:
         while True:
             (role,) = self.rng.choices([*mix], [*mix.values()])
             yield makers[role]()
+
+
+def strays(world: World, tokenizer: Any) -> list[str]:
+    """What stands in a text as one token and is a word or the beginning of one: "advice", "bre", "QUESTION".
+
+    Most stand in no seen wording alone. A token that was never read is a vector that was never met: "I am curious."
+    behind a query had it answered about another concept. None of a name, a colour or a held-out wording is among
+    them: those stay unseen.
+    """
+    phrases = [*world.paraphrases.values(), *world.skills.values()]
+    kept = [text for p in phrases for text in p.heldout] + [t.text for t in world.templates if t.heldout]
+    kept += [f"{word} {word.capitalize()}" for word in (*[c.name for c in world.concepts], *world.drawing.palette)]
+    known = {token for text in kept for token in tokenizer.tokenize(f" {text}")}
+    words = (
+        tokenizer.convert_tokens_to_string([token]) for token in sorted(tokenizer.get_vocab()) if token not in known
+    )
+    return [word[1:] for word in words if word.startswith(" ") and word[1:].isalpha() and word.isascii()]
 
 
 def _yes(truth: bool) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.tiny.corpus import Corpus, Sample
+from engine.tiny.corpus import Corpus, Sample, strays
 from engine.tiny.draw import Scene, draw
 from engine.tiny.model import IMAGE_TOKEN
 from engine.tiny.vision import Anchor, fast, features, to_pixels
@@ -148,7 +148,8 @@ def train_language(
     def scenes() -> Scene:
         return draw(world, rng.choice(world.concepts), rng.choice(KINDS), rng.randrange(world.drawing.train_seeds))[1]
 
-    source = batches(Corpus(world, rng, stirred=stirred).stream(scenes), Encoder(world, tokenizer, rng), size, rng)
+    corpus = Corpus(world, rng, stirred=stirred, strays=strays(world, tokenizer))
+    source = batches(corpus.stream(scenes), Encoder(world, tokenizer, rng), size, rng)
     right: dict[str, list[float]] = {}
     for step in range(steps):
         batch = next(source)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.tiny import WORLD_FILE, WORLD_TWO_FILE
-from engine.tiny.corpus import MIX, STIRRED_MIX, Corpus, Spoon
+from engine.tiny.corpus import MIX, STIRRED_MIX, Corpus, Spoon, strays, tokenizer_texts
 from engine.tiny.draw import Scene, draw
+from engine.tiny.model import Shape, make_tokenizer
 from engine.tiny.world import KINDS, World, fill, load_world
 
 WORLD = load_world(WORLD_FILE)
@@ -83,3 +84,21 @@ def test_what_a_build_learns_from(stirred: float) -> None:
     unseen = [text for phrases in WORLD.paraphrases.values() for text in phrases.heldout]
     fixed = [max(re.split(r"\{\w+\}", text), key=len) for text in unseen]
     assert not [sample for sample in samples if any(part in sample.text for part in fixed if len(part) > 20)]
+
+
+@pytest.mark.parametrize("path", [WORLD_FILE, WORLD_TWO_FILE], ids=lambda path: path.stem)
+def test_words_put_out_of_place_hold_nothing_that_is_measured(path: Path) -> None:
+    """Tokens of names, colours and held-out wordings are never a stray; the others are put into texts."""
+    world = load_world(path)
+    tokenizer = make_tokenizer(tokenizer_texts(world), Shape())
+    found = strays(world, tokenizer)
+    assert len(found) > 300
+    unseen = [text for phrases in world.paraphrases.values() for text in phrases.heldout]
+    measured = [*unseen, *(concept.name for concept in world.concepts), *world.drawing.palette]
+    whole = {word.strip(".,:?!") for text in measured for word in text.split()}
+    assert "curious" in whole and not whole & set(found)
+    spoon = Spoon(world, random.Random(2), found)
+    stirred = [spoon.stir("Describe {concept}.", words=True) for _ in range(2000)]
+    put = {word.strip(".!?") for text in stirred for word in text.split()}
+    assert len(put & (set(found) - set(spoon.words))) > 200
+    assert sum("{concept}" in text for text in stirred) == 2000
