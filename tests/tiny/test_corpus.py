@@ -96,7 +96,8 @@ def test_words_put_out_of_place_hold_nothing_that_is_measured(path: Path) -> Non
     unseen = [text for phrases in world.paraphrases.values() for text in phrases.heldout]
     measured = [*unseen, *(concept.name for concept in world.concepts), *world.drawing.palette]
     whole = {word.strip(".,:?!") for text in measured for word in text.split()}
-    assert "curious" in whole and not whole & set(found)
+    assert "curious" in whole
+    assert not whole & set(found)
     spoon = Spoon(world, random.Random(2), found)
     stirred = [spoon.stir("Describe {concept}.", words=True) for _ in range(2000)]
     put = {word.strip(".!?") for text in stirred for word in text.split()}
