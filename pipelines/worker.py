@@ -27,15 +27,11 @@ from engine.admission import Admission
 from engine.answering import answer, failed
 from engine.backends import Backend, create
 from engine.backends.helpers import create_helper, total
-from engine.errors import EngineDeadError, OutputError, RowError, SourceError, UsageError
-from engine.journal.convert import check_transcript
-from engine.journal.frames import key_digest
-from engine.journal.index import done as journal_done
-from engine.journal.segments import JournalWriter
+from engine.errors import EngineDeadError, OutputError, SourceError, UsageError
 from engine.planning import WorkerSetup
-from engine.types import Query, Transcript
 from pipelines.blocks import Ack, Row, acks_to_table, to_rows, unwrap, wrap
 from pipelines.control import ask
+from pipelines.ledger import Ledger
 from pipelines.logs import to_logs
 
 CONTROL_EVERY_S = 0.5
@@ -111,16 +107,11 @@ class GenerateWorker:
         if not self._ready:
             return
         self._admission = Admission(self._backend.capacity)
-        self._writer = JournalWriter(setup.out, self._id)
-        self._mine: dict[bytes, bytes] = {}
-        self._noted: set[bytes] = set()
+        self._ledger = Ledger(setup, self._id, ray.get_runtime_context().was_current_actor_reconstructed)
         self._asked: set[str] = set()
         self._suspects: dict[str, int] = ask(control.suspects.remote(), {})
         self._one_suspect = asyncio.Lock()
         self._told = threading.Lock()
-        # A restarted actor gets the blocks of its dead self again: what is in the journal is not asked twice.
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._before = journal_done(setup.out, retry_errors=setup.retry_errors) if restarted else None
         threading.Thread(target=self._watch, name="control", daemon=True).start()
 
     def _start(self) -> bool:
@@ -207,31 +198,31 @@ class GenerateWorker:
         if self._stopping.is_set():
             return Ack(query.query_id, "skipped")
         if row.duplicate:
-            return await self._durable(self._note(query))
+            return await self._durable(self._ledger.note(query))
         if row.problem is not None:
             error = type(row.problem_type or "SourceError", (SourceError,), {})(row.problem)
-            return await self._durable(self._keep(query, failed(query, self._setup.facts, "source", error)))
+            return await self._durable(self._ledger.keep(query, failed(query, self._setup.facts, "source", error)))
         ends = self._suspects.get(query.query_id, 0)
-        if ends >= CONDEMNED and self._standing(query) is None:
+        if ends >= CONDEMNED and self._ledger.standing(query) is None:
             dead = EngineDeadError(f"the engine died {ends} times while this row was in flight")
-            for picture in query.pictures:
-                self._writer.add_picture(picture)
-            return await self._durable(self._keep(query, failed(query, self._setup.facts, "engine", dead)))
+            return await self._durable(
+                self._ledger.keep_with_pictures(query, failed(query, self._setup.facts, "engine", dead))
+            )
         # One suspect at a time: at the engine's next end, no other one is taken for its cause.
         alone = self._one_suspect if ends else contextlib.nullcontext()
         async with alone, self._admission.hold(self._backend.cost(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
-            if (standing := self._standing(query)) is not None:
+            if (standing := self._ledger.standing(query)) is not None:
                 return (
-                    await self._durable(self._note(query)) if standing == "duplicate" else Ack(query.query_id, "again")
+                    await self._durable(self._ledger.note(query))
+                    if standing == "duplicate"
+                    else Ack(query.query_id, "again")
                 )
             self._asked.add(query.query_id)
             transcript = await answer(query, self._strategy, self._backend, self._setup.facts, self._helpers)
             self._asked.discard(query.query_id)  # not after an error: it was in flight when the engine died
-        for picture in query.pictures:
-            self._writer.add_picture(picture)
-        return await self._durable(self._keep(query, transcript))
+        return await self._durable(self._ledger.keep_with_pictures(query, transcript))
 
     async def _durable(self, ack: Ack) -> Ack:
         """On an object store, hold the acknowledgement back until its segment is there: for LONGEST_KEPT_S at most,
@@ -266,7 +257,7 @@ class GenerateWorker:
     async def _flush(self) -> None:
         waiting, self._unkept = self._unkept, []
         try:
-            await asyncio.to_thread(self._writer.flush)
+            await asyncio.to_thread(self._ledger.writer.flush)
         except OutputError as error:
             for kept in waiting:
                 kept.set_exception(error)
@@ -275,38 +266,6 @@ class GenerateWorker:
             self._flushing = False
         for kept in waiting:
             kept.set_result(None)
-
-    def _standing(self, query: Query) -> str | None:
-        """`again`: this very row is in the journal; `duplicate`: its content is, under another key; None: neither."""
-        key = key_digest(query.source_key)
-        first = self._mine.get(bytes.fromhex(query.query_id[:32]))
-        if first is not None:
-            return "again" if key == first or key in self._noted else "duplicate"
-        if self._before is not None and self._before.has_id(query.query_id):
-            return "again" if self._before.has_key(query.source_key) else "duplicate"
-        return None
-
-    def _note(self, query: Query) -> Ack:
-        """That this source row repeats another one."""
-        self._writer.append_duplicate(query.query_id, query.source_key, query.source_index)
-        self._noted.add(key_digest(query.source_key))
-        return Ack(query.query_id, "duplicate")
-
-    def _keep(self, query: Query, transcript: Transcript) -> Ack:
-        """Into the journal, then acknowledged; never the other way round."""
-        try:
-            self._check(transcript)
-            self._writer.append(transcript)
-        except RowError as error:
-            # A strategy or backend made a row that breaks the contract: its error is kept instead.
-            transcript = failed(query, self._setup.facts, "contract", error)
-            self._writer.append(transcript)
-        self._mine[bytes.fromhex(query.query_id[:32])] = key_digest(query.source_key)
-        return ack_of(transcript)
-
-    def _check(self, transcript: Transcript) -> None:
-        if int(transcript.query_id[:8], 16) < self._setup.check_share * 2**32:
-            check_transcript(transcript)
 
     def _die(self, error: BaseException) -> NoReturn:
         """A dead engine ends its process: Ray starts another actor and sends it the unfinished blocks again.
@@ -321,7 +280,7 @@ class GenerateWorker:
             ask(self._control.died.remote(sorted(self._asked.copy())), None)
         try:
             asyncio.run_coroutine_threadsafe(self._close_models(), self._loop).result(timeout=10)
-            self._writer.close()
+            self._ledger.writer.close()
         finally:
             if isinstance(error, EngineDeadError):
                 os._exit(1)
@@ -329,8 +288,8 @@ class GenerateWorker:
 
     def close(self) -> None:
         """Stop the engine's processes and flush the journal (called by Ray when the pool shuts down)."""
-        if hasattr(self, "_writer"):
-            self._writer.close()
+        if hasattr(self, "_ledger"):
+            self._ledger.writer.close()
         if hasattr(self, "_backend"):
             self._run(self._close_models())
 
@@ -340,21 +299,3 @@ class GenerateWorker:
 
     def __del__(self) -> None:
         self.close()
-
-
-def ack_of(transcript: Transcript) -> Ack:
-    """What the driver needs to know of a finished row."""
-    steps = transcript.steps
-    return Ack(
-        query_id=transcript.query_id,
-        state=transcript.status,
-        direct_verdict=transcript.direct_verdict,
-        final_verdict=transcript.final_verdict,
-        accepted=transcript.status == "ok" and bool(transcript.final_response),
-        calls=len(steps),
-        prompt_tokens=sum(step.prompt_tokens or 0 for step in steps),
-        cached_tokens=sum(step.cached_tokens or 0 for step in steps),
-        completion_tokens=sum(step.completion_tokens or 0 for step in steps),
-        error_type=transcript.error_type,
-        error_message=transcript.error_message,
-    )

@@ -16,6 +16,7 @@ from engine.errors import UsageError
 from engine.journal.segments import JournalWriter, segments
 from engine.journal.store import Store
 from pipelines.blocks import Ack
+from pipelines.ledger import Ledger
 from pipelines.run import run
 from tests.chaos.harness import ROOT, check_exactly_once
 from tests.journal.make import transcript
@@ -87,12 +88,13 @@ def test_an_acknowledgement_does_not_wait_for_all_rows_of_its_worker(
     monkeypatch.setattr(module, "LONGEST_KEPT_S", 0.1)
     worker = module.GenerateWorker.__new__(module.GenerateWorker)
     worker._local, worker._ready, worker._flushing, worker._unkept = False, False, False, []
-    worker._writer = JournalWriter(f"{bucket}/acks", "w")
+    worker._ledger = Ledger.__new__(Ledger)
+    worker._ledger.writer = JournalWriter(f"{bucket}/acks", "w")
 
     async def talk() -> Ack:
         worker._loop = asyncio.get_running_loop()
         slow = asyncio.create_task(asyncio.sleep(60, Ack("slow", "ok")))
-        worker._writer.append(transcript())
+        worker._ledger.writer.append(transcript())
         quick = asyncio.create_task(worker._durable(Ack("quick", "ok")))
         worker._tasks = {slow, quick}
         acknowledged = await asyncio.wait_for(quick, 20)
@@ -101,7 +103,7 @@ def test_an_acknowledgement_does_not_wait_for_all_rows_of_its_worker(
 
     assert asyncio.run(talk()).query_id == "quick"
     assert len(segments(Store(f"{bucket}/acks"))) == 1
-    del worker._writer
+    del worker._ledger
 
 
 @pytest.mark.usefixtures("cluster")
