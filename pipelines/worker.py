@@ -213,12 +213,11 @@ class GenerateWorker:
         async with alone, self._admission.hold(self._backend.cost(query)):
             if self._stopping.is_set():
                 return Ack(query.query_id, "skipped")
-            if (standing := self._ledger.standing(query)) is not None:
-                return (
-                    await self._durable(self._ledger.note(query))
-                    if standing == "duplicate"
-                    else Ack(query.query_id, "again")
-                )
+            standing = self._ledger.standing(query)
+            if standing == "again":
+                return Ack(query.query_id, "again")
+            if standing == "duplicate":
+                return await self._durable(self._ledger.note(query))
             self._asked.add(query.query_id)
             transcript = await answer(query, self._strategy, self._backend, self._setup.facts, self._helpers)
             self._asked.discard(query.query_id)  # not after an error: it was in flight when the engine died

@@ -114,10 +114,10 @@ class Spoon:
 
     def _word(self) -> str:
         draw = self.rng.random()
-        if draw < 0.5 or (draw < 0.7 and not self.strays):
-            return self.rng.choice(self.words)
-        if draw < 0.8 and self.strays:
+        if self.strays and 0.5 <= draw < 0.8:
             return self.rng.choice(self.strays)
+        if draw < 0.7:
+            return self.rng.choice(self.words)
         return "".join(self.rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(self.rng.randint(2, 8)))
 
     def _sentence(self) -> str:
@@ -280,7 +280,7 @@ class Corpus:
         return Sample("word_harm", self.prompt("word_harm", {"concept": concept.name}), _yes(concept.harmful), picture)
 
     def skill(self, scene: Scene, name: str | None = None, checks: int = CHECKS) -> Sample:
-        """A question about colour, words or drawing; `checks`: how many of them are comparisons."""
+        """A question about colour, words or drawing; `checks`: how often each comparison stands among them."""
         names = ["colour", *["colour_check"] * checks, "sign_check", "words_check"]
         if scene.has_words:
             names += ["read", "read", *["read_check"] * checks]
