@@ -39,8 +39,9 @@ class Plan:
         return Plan(*(max(2, round(count * scale)) for count in steps))
 
 
-def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int | None = None) -> Path:
-    """Train and save; returns the folder."""
+def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int = 1) -> Path:
+    """Train and save; returns the folder. With one thread the same seed gives the same weights, byte for byte, on CPUs
+    of one kind; with more, sums are added in another order and every build is another model."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
@@ -56,8 +57,7 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
     def say(text: str) -> None:
         print(f"[{time.monotonic() - start:6.0f} s] {text}", flush=True)
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(tokenizer_texts(world), Shape())
     model = make_model(world, tokenizer, Shape())
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=MODEL_DIR)
     parser.add_argument("--steps-scale", type=float, default=1.0, help="share of the full number of steps")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that the machinery works")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--threads", type=int, default=1, help="that compute; another process draws")
     args = parser.parse_args(argv)
     scale = QUICK_SCALE if args.quick else args.steps_scale
     build(load_world(args.world), args.out, args.seed, Plan().scaled(scale), args.threads)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.tiny.ahead import ahead
 from engine.tiny.corpus import Corpus, Sample, strays
 from engine.tiny.draw import Scene, draw
 from engine.tiny.model import IMAGE_TOKEN
@@ -71,32 +72,48 @@ def batches(stream: Iterator[Sample], encoder: Encoder, size: int, rng: random.R
         yield from cuts
 
 
-def loss_of(
-    model: Any, world: World, batch: Sequence[Encoded], pad: int, anchor: Anchor | None = None
-) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Batch:
+    """Samples, what their pictures show, and the frozen tower's tokens for these (None without a picture)."""
+
+    rows: Sequence[Encoded]
+    scenes: Sequence[Scene]
+    seen: Any
+
+
+def looked_at(world: World, tower: Any, cuts: Iterator[list[Encoded]]) -> Iterator[Batch]:
+    """Draw the pictures of each batch and look at them."""
+    import torch
+
+    for rows in cuts:
+        scenes = [e.sample.scene for e in rows if e.sample.scene is not None]
+        seen = None
+        if scenes:
+            pixels = to_pixels([draw(world, s.concept, s.kind, s.seed)[0] for s in scenes])
+            with torch.no_grad(), fast():
+                seen = features(tower, pixels)
+        yield Batch(rows, scenes, seen)
+
+
+def loss_of(model: Any, batch: Batch, pad: int, anchor: Anchor) -> tuple[Any, Any]:
     """Mean loss over target tokens, and whether each was the most likely one. Rows are padded on the right."""
     import torch
     from torch.nn import functional
 
-    longest = max(len(e.ids) for e in batch)
-    ids = torch.tensor([[*e.ids, *[pad] * (longest - len(e.ids))] for e in batch])
+    longest = max(len(e.ids) for e in batch.rows)
+    ids = torch.tensor([[*e.ids, *[pad] * (longest - len(e.ids))] for e in batch.rows])
     table = model.model.get_input_embeddings()
     embedded = table(ids)
     extra: Any = 0.0
-    scenes = [e.sample.scene for e in batch if e.sample.scene is not None]
-    if scenes:
-        with torch.no_grad():
-            pixels = to_pixels([draw(world, s.concept, s.kind, s.seed)[0] for s in scenes])
-            seen = features(model.model.vision_tower, pixels)
-        projected = model.model.multi_modal_projector(seen)
-        if anchor is not None:
-            extra = ANCHOR_WEIGHT * anchor(scenes, projected)
+    if batch.seen is not None:
+        projected = model.model.multi_modal_projector(batch.seen)
+        extra = ANCHOR_WEIGHT * anchor(batch.scenes, projected)
         mask = (ids == model.config.image_token_index).unsqueeze(-1).expand_as(embedded)
         embedded = embedded.masked_scatter(mask, projected.to(embedded.dtype))
     # Padding stands on the right and attention is causal, so no mask is needed.
     hidden = model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
     rows, columns, wanted, weights = [], [], [], []
-    for row, e in enumerate(batch):
+    for row, e in enumerate(batch.rows):
         for column in range(e.start, len(e.ids)):
             rows.append(row)
             columns.append(column - 1)
@@ -149,18 +166,19 @@ def train_language(
         return draw(world, rng.choice(world.concepts), rng.choice(KINDS), rng.randrange(world.drawing.train_seeds))[1]
 
     corpus = Corpus(world, rng, stirred=stirred, strays=strays(world, tokenizer))
-    source = batches(corpus.stream(scenes), Encoder(world, tokenizer, rng), size, rng)
+    cuts = batches(corpus.stream(scenes), Encoder(world, tokenizer, rng), size, rng)
+    source = ahead(looked_at(world, model.model.vision_tower, cuts))
     right: dict[str, list[float]] = {}
     for step in range(steps):
         batch = next(source)
         with fast():
-            loss, hits = loss_of(model, world, batch, tokenizer.pad_token_id, anchor)
+            loss, hits = loss_of(model, batch, tokenizer.pad_token_id, anchor)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        _count(right, batch, hits.tolist())
+        _count(right, batch.rows, hits.tolist())
         if step % 50 == 49 or step == steps - 1:
             shares = " ".join(f"{role} {sum(v) / len(v):.2f}" for role, v in sorted(right.items()))
             say(f"language {step + 1:5d}/{steps} loss {loss.item():.3f} | whole targets right: {shares}")

@@ -1,9 +1,10 @@
 """Step one of a build: the vision tower alone learns to read, then it is frozen."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from engine.tiny.ahead import ahead
 from engine.tiny.draw import Scene, draw
 from engine.tiny.world import KINDS, World
 
@@ -21,6 +22,13 @@ def to_pixels(pictures: Sequence[Any]) -> Any:
 
     stack = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
     return torch.from_numpy(stack).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def _drawn(world: World, rng: random.Random, count: int) -> Iterator[tuple[list[Scene], Any]]:
+    """Endless batches: what is shown, and its pixels."""
+    while True:
+        drawn = random_scenes(world, rng, count)
+        yield [scene for _, scene in drawn], to_pixels([picture for picture, _ in drawn])
 
 
 def fast() -> Any:
@@ -55,7 +63,6 @@ def train_tower(
     import torch
     from torch import nn
 
-    rng = random.Random(seed)
     torch.manual_seed(seed)
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     lesson = _Lesson(world, tower.config.hidden_size)
@@ -64,11 +71,11 @@ def train_tower(
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=max(steps, 4), pct_start=0.08)
     tower.train()
+    source = ahead(_drawn(world, random.Random(seed), batch))
     for step in range(steps):
-        drawn = random_scenes(world, rng, batch)
-        scenes = [scene for _, scene in drawn]
+        scenes, pixels = next(source)
         with fast():
-            found = features(tower, to_pixels([picture for picture, _ in drawn]))
+            found = features(tower, pixels)
         words = torch.zeros(()) if anchor is None else anchor(scenes, projector(found.float()))
         loss = words + lesson.loss(found.float(), scenes)
         optimizer.zero_grad(set_to_none=True)
