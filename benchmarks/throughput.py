@@ -80,7 +80,8 @@ class Calls:
 
         config = BackendConfig("vllm", model, engine_args=engine_arguments(blocks))
         cores = sorted(os.sched_getaffinity(0))
-        os.environ.update(vllm_args.environment(config, on_cpu=True, cores=cores, given=os.environ))
+        openmp = vllm_args.intel_openmp()
+        os.environ.update(vllm_args.environment(config, on_cpu=True, cores=cores, given=os.environ, openmp=openmp))
         kwargs = vllm_args.engine_kwargs(config, on_cpu=True, in_ray=False, context=context_of(config))
         self.prompter = Prompter(load_processor(model, None), {})
         self.labels = LabelIds(self.prompter.tokenizer)

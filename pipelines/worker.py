@@ -59,7 +59,8 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
 
     def ended(self, task: asyncio.Task[Ack]) -> None:
-        """One more row: at the last one, at ACKS_AT_ONCE, or after ACKS_EVERY_S what is there is sent."""
+        """One more row: at the last one, at ACKS_AT_ONCE, or at the next beat what is there is sent. Beats are
+        ACKS_EVERY_S apart and the same for all blocks: Ray and the driver wake once for what a dozen of them say."""
         error = task.exception()
         if error is not None:
             self._out.put(error)
@@ -69,7 +70,7 @@ class Call:
         if not self._left or len(self._acks) >= ACKS_AT_ONCE:
             self._send()
         elif self._timer is None:
-            self._timer = self._loop.call_later(ACKS_EVERY_S, self._send)
+            self._timer = self._loop.call_later(ACKS_EVERY_S - self._loop.time() % ACKS_EVERY_S, self._send)
 
     def _send(self) -> None:
         if self._timer is not None:

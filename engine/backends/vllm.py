@@ -83,7 +83,8 @@ class VllmBackend:
         config = self._config
         on_cpu = _on_cpu()
         cores = sorted(os.sched_getaffinity(0))
-        os.environ.update(vllm_args.environment(config, on_cpu=on_cpu, cores=cores, given=os.environ))
+        openmp = vllm_args.intel_openmp()
+        os.environ.update(vllm_args.environment(config, on_cpu=on_cpu, cores=cores, given=os.environ, openmp=openmp))
         trust, text_only = config.trust_remote_code, config.text_only
         processor = load_processor(config.model, config.revision, trust_remote_code=trust, text_only=text_only)
         self._processor = processor

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 from engine.backends import adapters
@@ -22,6 +24,12 @@ ENCODER_CACHE_BYTES, ENCODER_CACHE_TOKENS = 2**30, 2**18
 """Encoded pictures kept by the engine, at most: 227 pictures of LLaVA-1.5-7B."""
 STEP_OVERHEAD = 96
 """Tokens of template and prompt text around a query and a response in ECSO's longest prompts."""
+KEEP_MEMORY = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 2**32, "top_pad": 2**28}.items()
+)
+"""glibc's malloc in an engine on CPU: freed memory is kept, in huge pages, instead of being given back and cleared
+again at each step (docs/decisions/0009). Another allocator, and another libc, does not read it."""
 FIRST_GUESS = 256
 """Expected answer length before the first answers are seen."""
 
@@ -79,10 +87,22 @@ def choose_executor(tensor_parallel: int, *, on_cpu: bool, in_ray: bool) -> str 
     return "ray" if in_ray else "mp"
 
 
+def intel_openmp() -> str | None:
+    """Intel's OpenMP library, which vLLM's CPU build brings along and asks to have preloaded; None where none is."""
+    try:
+        files = metadata.files("intel-openmp") or []
+    except metadata.PackageNotFoundError:
+        return None
+    found = [str(file.locate()) for file in files if file.name == "libiomp5.so"]
+    usable = [path for path in found if not re.search(r"[\s:]", path)]  # what separates the names in LD_PRELOAD
+    return usable[0] if usable else None
+
+
 def environment(
-    config: BackendConfig, *, on_cpu: bool, cores: Sequence[int], given: Mapping[str, str]
+    config: BackendConfig, *, on_cpu: bool, cores: Sequence[int], given: Mapping[str, str], openmp: str | None = None
 ) -> dict[str, str]:
-    """Environment variables to set before vLLM is imported; what the caller has set stays."""
+    """Environment variables to set before vLLM is imported; what the caller has set stays. `openmp`: a library to
+    preload, see `intel_openmp`."""
     wanted = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
@@ -96,6 +116,10 @@ def environment(
         if config.engine_args.get("enforce_eager", True):
             # Without it the first request for label probabilities waits 20 s for a compiled helper of the sampler.
             wanted["TORCHDYNAMO_DISABLE"] = "1"
+        wanted["GLIBC_TUNABLES"] = KEEP_MEMORY
+        if openmp is not None:
+            # How long a thread without work keeps its core: 200 ms if nothing is said, 5 where vLLM binds threads.
+            wanted |= {"LD_PRELOAD": openmp, "KMP_BLOCKTIME": "5"}
         wanted["VLLM_CPU_OMP_THREADS_BIND"] = cpu_binding(cores, config.tensor_parallel, given.get("OMP_NUM_THREADS"))
     return {key: value for key, value in wanted.items() if key not in given}
 

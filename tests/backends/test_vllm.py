@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def test_greedy_text_equals_transformers(run: Loop, backend: Any, random_llava: 
             assert a.label_logprobs == pytest.approx(b.label_logprobs, abs=1e-3)
     finally:
         run(other.close())
+
+
+def test_the_engine_computes_with_intels_openmp_and_keeps_its_memory(backend: Any) -> None:
+    processes = [Path("/proc", str(pid)) for pid in watcher.owned(backend._token)]
+    loaded = [set(re.findall(r"lib[gi]omp\S*?\.so", (process / "maps").read_text())) for process in processes]
+    assert {"libiomp5.so"} in loaded  # and no second OpenMP beside it
+    assert all(vllm_args.KEEP_MEMORY in (process / "environ").read_text() for process in processes)
 
 
 def test_a_picture_is_encoded_once_and_its_prefix_is_found_again(run: Loop, backend: Any) -> None:

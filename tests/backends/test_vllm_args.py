@@ -67,6 +67,31 @@ def test_the_callers_environment_stays() -> None:
     )
 
 
+def test_an_engine_on_cpu_preloads_openmp_and_keeps_its_memory() -> None:
+    found = vllm_args.environment(config(), on_cpu=True, cores=[0], given={}, openmp="/lib/libiomp5.so")
+    assert found["LD_PRELOAD"] == "/lib/libiomp5.so"
+    assert found["GLIBC_TUNABLES"] == vllm_args.KEEP_MEMORY
+    own = {"LD_PRELOAD": "libtcmalloc.so", "GLIBC_TUNABLES": "glibc.malloc.check=1"}
+    kept = vllm_args.environment(config(), on_cpu=True, cores=[0], given=own, openmp="/lib/libiomp5.so")
+    assert not own.keys() & kept.keys()
+    assert "LD_PRELOAD" not in vllm_args.environment(config(), on_cpu=True, cores=[0], given={})
+    assert "GLIBC_TUNABLES" not in vllm_args.environment(config(), on_cpu=False, cores=[0], given={}, openmp="x")
+
+
+@pytest.mark.parametrize(("folder", "usable"), [("lib", True), ("a lib", False), ("a:lib", False)])
+def test_openmp_is_found_where_its_package_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, usable: bool
+) -> None:
+    made = tmp_path / folder / "intel_openmp-1.dist-info"
+    made.mkdir(parents=True)
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: intel-openmp\nVersion: 1\n")
+    (made / "RECORD").write_text("libiomp5.so,,\nlibiompstubs5.so,,\n")
+    monkeypatch.setattr("sys.path", [])
+    assert vllm_args.intel_openmp() is None
+    monkeypatch.setattr("sys.path", [str(tmp_path / folder)])
+    assert vllm_args.intel_openmp() == (str(tmp_path / folder / "libiomp5.so") if usable else None)
+
+
 @pytest.mark.parametrize(
     ("cores", "ranks", "threads", "binding"),
     [
