@@ -1,7 +1,7 @@
 """Batches made ahead, in a process of their own, while the last one is learned from.
 
-A build computes with one thread: with two, sums are added in another order each time the kernel decides, and the same
-seed gives another model. So the second core draws, and looks at what is drawn with the frozen tower.
+A build computes with one thread: with two, sums are added in another order, and the same seed gives another model. So
+the second core draws, and looks at what is drawn with the frozen tower.
 """
 
 import sys
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 AHEAD = 4
+"""Batches that may stand ready."""
 
 
 def ahead(batches: Iterator[T]) -> Iterator[T]:

@@ -41,7 +41,7 @@ class Plan:
 
 def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, threads: int = 1) -> Path:
     """Train and save; returns the folder. With one thread the same seed gives the same weights, byte for byte, on CPUs
-    of one kind; with more, sums are added in another order and every build is another model."""
+    of one kind; with another number, sums are added in another order, which makes another model."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 

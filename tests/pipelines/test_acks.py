@@ -54,20 +54,19 @@ def test_early_rows_do_not_wait_for_late_ones(monkeypatch: pytest.MonkeyPatch) -
     assert batches([0.0, 0.0, 0.5]) == [2, 1]
 
 
-def test_what_blocks_have_to_say_leaves_at_one_time() -> None:
-    """At a beat: a moment that is a whole multiple of ACKS_EVERY_S, whenever the block's first row ended."""
-
-    async def main() -> list[float]:
+def test_what_blocks_have_to_say_leaves_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[float, list[float]]:
         loop = asyncio.get_running_loop()
+        beat = loop.time() + 60  # the one whole multiple of itself that comes next, and none in between
+        monkeypatch.setattr(worker, "ACKS_EVERY_S", beat)
         calls = [worker.Call(2, loop) for _ in range(4)]
         for call in calls:
             loop.create_task(asyncio.sleep(0, Ack("row", "ok"))).add_done_callback(call.ended)
             await asyncio.sleep(0.05)
-        return [call._timer.when() / worker.ACKS_EVERY_S for call in calls if call._timer is not None]
+        return beat, [call._timer.when() for call in calls if call._timer is not None]
 
-    beats = asyncio.run(main())
-    assert len(beats) == 4
-    assert beats == pytest.approx([round(beat) for beat in beats], rel=0, abs=1e-3)
+    beat, due = asyncio.run(main())
+    assert due == pytest.approx([beat] * 4, rel=0, abs=1e-3)
 
 
 def test_an_error_comes_back_before_the_rest() -> None:
