@@ -200,7 +200,7 @@ def backend_config(config: BackendFlags, name: str, load: str, **more: Any) -> B
     adapter, kwargs = adapted(config, name)
     gpus = config.gpus_per_worker
     if gpus is None:
-        gpus = 1.0 if name in ("vllm", "transformers") and gpus_here() else 0.0
+        gpus = 1.0 if backends.runs_model(name) and gpus_here() else 0.0
     return BackendConfig(
         name=name,
         model=load,

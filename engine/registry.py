@@ -43,13 +43,14 @@ class Kind:
 
 JUDGE = ("name", "version", "prompt_sha256", "field", "open")
 BENCHMARK = ("name", "kind", "source_note", "judges", "parts", "judge_for", "score")
+BACKEND = ("capacity", "cost", "start", "generate", "stats", "close")
 KINDS: Mapping[str, Kind] = {
     "strategies": Kind("strategy", "--strategy", ("__call__",), True, ", and module:function"),
     "judges": Kind("judge", "--judge", JUDGE, more=", and NAME=FILE for a Parquet file"),
     "sources": Kind("source", "--queries", ("name", "identity", "windows")),
     "benchmarks": Kind("benchmark", "--benchmark", BENCHMARK, True, ", and module:function"),
     "filters": Kind("filter", "filter", ("__call__",)),
-    "backends": Kind("backend", "--backend", ("capacity", "cost", "start", "generate", "stats", "close")),
+    "backends": Kind("backend", "--backend", BACKEND, True, ", and module:function"),
 }
 
 

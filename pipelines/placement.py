@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from engine.backends import BackendConfig
+from engine.backends import BackendConfig, runs_model
 
 NICENESS = "RAY_worker_niceness"
 """Ray's own setting: how far its worker processes stand back behind all others on a node (15)."""
@@ -17,15 +17,10 @@ def bundles(tensor_parallel: int) -> list[dict[str, float]]:
     return [{"GPU": 1.0, "CPU": 1.0} for _ in range(tensor_parallel)]
 
 
-def runs_model(backend: BackendConfig) -> bool:
-    """Whether the worker itself, or an engine that it starts, runs a model; else it waits for somebody else's work."""
-    return backend.name in ("vllm", "transformers")
-
-
 def cpus_of(backend: BackendConfig, *, workers: int, cores: int) -> int:
     """Logical CPUs of one worker. Ray gives an actor as many OpenMP threads as it has CPUs, so a model that runs on
     the CPU gets its share of the cores; any other worker waits for somebody else's work."""
-    if backend.gpus or not runs_model(backend):
+    if backend.gpus or not runs_model(backend.name):
         return 1
     return max(1, cores // workers)
 
@@ -41,7 +36,7 @@ def resources(backend: BackendConfig, cpus: int) -> dict[str, Any]:
         asked = {"num_cpus": 0, "num_gpus": 0, "ray_remote_args_fn": _Group(backend.tensor_parallel)}
     elif backend.gpus:
         asked["num_gpus"] = backend.gpus
-    if runs_model(backend):
+    if runs_model(backend.name):
         asked["runtime_env"] = {"env_vars": {NICENESS: os.environ.get(NICENESS, "0")}}
     return asked
 

@@ -20,7 +20,7 @@ BACKENDS = {
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 """Device files of NVIDIA's and AMD's drivers: asked instead of torch, which takes seconds to import."""
 
-__all__ = ["BACKENDS", "Backend", "BackendConfig", "BackendStats", "create", "resolve"]
+__all__ = ["BACKENDS", "Backend", "BackendConfig", "BackendStats", "create", "resolve", "runs_model"]
 
 
 def resolve(name: str, gpus: float = 0.0) -> str:
@@ -49,6 +49,12 @@ def _is_installed(distribution: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def runs_model(name: str) -> bool:
+    """Whether a worker of this backend, or an engine that it starts, runs a model, and so wants cores or a GPU; else it
+    waits for somebody else's work. The class says so (`runs_model = True`), one from outside too."""
+    return bool(getattr(registry.find("backends", name, BACKENDS).factory, "runs_model", False))
 
 
 def create(config: BackendConfig) -> Backend:

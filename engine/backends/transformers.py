@@ -44,6 +44,8 @@ STRAGGLERS, STRAGGLER_STEPS = 4, 16
 class TransformersBackend:
     """One model in this process, one worker thread."""
 
+    runs_model = True
+
     def __init__(self, config: BackendConfig) -> None:
         unknown = sorted(set(config.engine_args) - ENGINE_ARGS)
         if unknown:

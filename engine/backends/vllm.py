@@ -50,6 +50,8 @@ SHUTDOWN_S = 5.0
 class VllmBackend:
     """One engine and its processes."""
 
+    runs_model = True
+
     def __init__(self, config: BackendConfig) -> None:
         self._config = config
         self._engine: Any = None

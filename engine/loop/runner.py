@@ -6,7 +6,6 @@ running for a moment) is tried again for a while.
 
 from __future__ import annotations
 
-import ctypes
 import shlex
 import signal
 import subprocess
@@ -18,15 +17,13 @@ from types import FrameType, TracebackType
 
 from engine.errors import BreakerError, EcsoError, OutputBusyError, OutputError, UsageError
 from engine.loop.stages import Stage
+from engine.processes import end_with_parent
 
 Runner = Callable[[Stage, Path], int]
 """(stage, folder of the loop) -> exit code."""
 BUSY, BUSY_TRIES, BUSY_WAIT_S = 4, 60, 3.0
 TAIL = 15
 """Lines of a failed stage's log that the error shows."""
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-"""Looked up before any fork: a child of a process with threads may not take locks before it runs its program."""
 
 
 class LoopStoppedError(EcsoError):
@@ -72,7 +69,7 @@ def _once(arguments: list[str], log: Path) -> int:
         stream.write(f"$ {shlex.join(arguments)}\n".encode())
         stream.flush()
         child = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, preexec_fn=_die_with_parent
+            arguments, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, preexec_fn=end_with_parent
         )
         with _Terminate(child):
             try:
@@ -80,12 +77,6 @@ def _once(arguments: list[str], log: Path) -> int:
             except KeyboardInterrupt:
                 child.wait()  # it got the Ctrl-C too, and drains
                 raise
-
-
-def _die_with_parent() -> None:
-    """A killed loop leaves no stage running that the next one would meet. Linux only; elsewhere the lock tells."""
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Terminate:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from engine.processes import end_with_parent
+
 T = TypeVar("T")
 AHEAD = 4
 """Batches that may stand ready."""
@@ -33,6 +35,7 @@ def ahead(batches: Iterator[T]) -> Iterator[T]:
         num_workers=1,
         prefetch_factor=AHEAD,
         multiprocessing_context="fork",
+        worker_init_fn=end_with_parent,  # torch's own watch does not see that a full queue has lost its reader
         generator=torch.Generator(),  # else the loader's seed is taken from those that the lessons draw from
     )
     return iter(loader)

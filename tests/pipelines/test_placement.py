@@ -7,6 +7,7 @@ import os
 import pytest
 
 from engine.backends import BackendConfig
+from engine.backends.scripted import ScriptedBackend
 from pipelines.placement import NICENESS, bundles, cpus_of, missing_gpus, resources
 
 
@@ -41,6 +42,20 @@ def test_only_what_runs_a_model_does_not_stand_back(monkeypatch: pytest.MonkeyPa
     assert resources(backend("openai"), 1) == resources(backend("scripted"), 1) == {"num_cpus": 1}
     monkeypatch.setenv(NICENESS, "7")
     assert resources(backend(), 1)["runtime_env"] == {"env_vars": {NICENESS: "7"}}
+
+
+class Own(ScriptedBackend):
+    """As somebody else would write one that runs a model."""
+
+    runs_model = True
+
+
+def test_a_backend_from_outside_says_whether_it_runs_a_model() -> None:
+    own, plain = f"{__name__}:Own", "engine.backends.scripted:ScriptedBackend"
+    assert cpus_of(backend(own), workers=1, cores=4) == 4
+    assert cpus_of(backend(plain), workers=1, cores=4) == 1
+    assert resources(backend(own), 4) == resources(backend(), 4)
+    assert resources(backend(plain), 1) == {"num_cpus": 1}
 
 
 @pytest.mark.ray
