@@ -59,7 +59,7 @@ class BackendStats:
 
 
 class Backend(Protocol):
-    """One model behind one actor.
+    """One model behind one actor. A class with `runs_model = True` gets cores or a GPU for it.
 
     Raises from `generate`: PromptError (the prompt does not fit; checked before the engine is asked), RequestError
     (this request failed), EngineDeadError (nothing will be answered any more).

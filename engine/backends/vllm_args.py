@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from engine import allocator
 from engine.backends import adapters
 from engine.backends.base import BackendConfig
 
@@ -94,7 +94,7 @@ def intel_openmp() -> str | None:
     except metadata.PackageNotFoundError:
         return None
     found = [str(file.locate()) for file in files if file.name == "libiomp5.so"]
-    usable = [path for path in found if not re.search(r"[\s:]", path)]  # what separates the names in LD_PRELOAD
+    usable = [path for path in found if allocator.preloadable(path)]
     return usable[0] if usable else None
 
 

@@ -58,8 +58,8 @@ def build(world: World, out: Path, seed: int = 0, plan: Plan | None = None, thre
         print(f"[{time.monotonic() - start:6.0f} s] {text}", flush=True)
 
     torch.set_num_threads(threads)
-    # A model that is sure of its words has gradients of 1e-39 for all others: numbers that cost a hundred cycles each,
-    # and change no weight (each is added to one that is 1e30 times as large).
+    # A model that is sure of its words has gradients of 1e-39 for all others: each such number costs a hundred cycles,
+    # and is lost in the next sum. From the shipped weights a step took 1.03 s with them, 0.78 s without.
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(tokenizer_texts(world), Shape())
