@@ -1,7 +1,6 @@
 # Everything installs into .venv, from nothing. `make demo` is the README's first command, `make test` its second.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
-# Python compiles what is imported when it is imported: a fraction of what is installed.
-PIP = .venv/bin/python -m pip install -q --disable-pip-version-check --no-compile
+PIP = .venv/bin/python -m pip install -q --disable-pip-version-check
 # PyTorch's own index has CPU builds; where it is not reached, what pip finds elsewhere must do.
 TORCH_CPU = --retries 0 --timeout 15 --index-url https://download.pytorch.org/whl/cpu
 TORCH = torch==2.13.0

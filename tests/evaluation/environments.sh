@@ -9,5 +9,5 @@ set -eu
 folder=${1:?folder for the environment}
 ${PYTHON:-python3} -m venv "$folder/lmms"
 pip="$folder/lmms/bin/pip --disable-pip-version-check -q"
-$pip install --no-compile pandas==3.1.1 pyyaml==6.0.3 loguru==0.7.3 requests==2.34.2
-$pip install --no-compile --no-deps lmms-eval==0.7.3
+$pip install pandas==3.1.1 pyyaml==6.0.3 loguru==0.7.3 requests==2.34.2
+$pip install --no-deps lmms-eval==0.7.3
