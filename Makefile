@@ -51,7 +51,7 @@ bars: .venv/.test
 	sh tests/export/environments.sh .venv/trainers
 	ECSO_LLAMAFACTORY=.venv/trainers/llamafactory/bin/python ECSO_SWIFT=.venv/trainers/swift/bin/python \
 		.venv/bin/python -m pytest -q tests/export/other_trainers.py
-	.venv/bin/python -m benchmarks.throughput --model 576 --out docs/benchmarks
+	.venv/bin/python -m benchmarks.throughput --model 576 --rows 900 --out docs/benchmarks
 	.venv/bin/python -m benchmarks.throughput --model tiny --out docs/benchmarks
 
 setup: .venv/.local
